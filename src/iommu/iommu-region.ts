@@ -1,0 +1,263 @@
+import {
+  Access,
+  type AddressSpace,
+  type IommuTlbEntry,
+  intersect,
+  type MemoryListener,
+  type MemorySection,
+  PAGE_SIZE,
+  type PageRange,
+  pageOf,
+  RamRegion,
+  TranslatingRegion,
+} from '../memory/index.ts';
+import { walkByTranslating } from './default-walk.ts';
+import { Iotlb } from './iotlb.ts';
+import type { LeafVisitor } from './leaf-batch.ts';
+import type { Ledger } from './ledger.ts';
+import {
+  describeIncomplete,
+  type IommuEvent,
+  type IommuNotifier,
+  type NotifierEvents,
+  NotifierRefusedError,
+  ReplayError,
+  type ReplayReport,
+} from './notifier.ts';
+import { type ReconcileOutcome, Shadow } from './shadow.ts';
+import { DEFAULT_WALK_BUDGET, type WalkBudget, WalkReport } from './walk-report.ts';
+
+/** A notifier as registered: a shadow keeps a ledger, a cache does not. */
+type Registration = { readonly notifier: IommuNotifier; readonly shadow: Shadow | undefined };
+
+/**
+ * A region whose accesses a guest IOMMU translates, with the notifiers that follow its mappings.
+ *
+ * A model says how a page translates (`resolve`) and, where it has tables, how to walk them (`walk`); when anything
+ * may have changed it says which range (`invalidate`). All else is here.
+ */
+export abstract class IommuRegion extends TranslatingRegion {
+  readonly target: AddressSpace;
+  readonly budget: WalkBudget;
+  readonly #registrations: Set<Registration> = new Set();
+  readonly #iotlb: Iotlb | undefined;
+  #targetListener: MemoryListener | undefined;
+
+  /**
+   * `target` is where translated accesses go (guest-physical memory); it must outlive the region. `iotlb: false`
+   * makes every translation a full walk.
+   */
+  constructor(
+    name: string,
+    pages: number,
+    target: AddressSpace,
+    options: { readonly budget?: WalkBudget; readonly iotlb?: boolean } = {},
+  ) {
+    super(name, pages);
+    this.target = target;
+    this.budget = options.budget ?? DEFAULT_WALK_BUDGET;
+    this.#iotlb = (options.iotlb ?? true) ? new Iotlb() : undefined;
+  }
+
+  /** Translates one page by a full walk: see {@link TranslatingRegion.translatePage}. */
+  protected abstract resolve(page: number, access: Access, index: number): IommuTlbEntry;
+
+  /** Why `events` cannot be served for `index`, with the remedy; undefined when they can. */
+  protected refuses(_events: NotifierEvents, _index: number): string | undefined {
+    return undefined;
+  }
+
+  /**
+   * Visits the leaves that overlap `range`, ascending, each once, whole and at its own size. `granule` (pages) matters
+   * only to this default, which translates at every granule. Costs, faults and a cut go to `report`.
+   */
+  walk(range: PageRange, index: number, visit: LeafVisitor, report: WalkReport, granule: number): void {
+    walkByTranslating(range, granule, (page) => this.resolve(page, Access.None, index), visit, report);
+  }
+
+  override translatePage(page: number, access: Access, index: number): IommuTlbEntry {
+    const cached = this.#iotlb?.lookup(page, access, index);
+    if (cached !== undefined) return cached;
+    const entry = this.resolve(page, access, index);
+    // An access that only read has not made a dirty bit due; the first write walks again.
+    const known = (access & Access.Write) === 0 ? entry.access & Access.Read : entry.access;
+    if (entry.fault === undefined && access !== Access.None) this.#iotlb?.insert(entry, known as Access, index);
+    return entry;
+  }
+
+  /** Translates the byte address `iova`; `Access.None` asks and leaves no trace. RangeError beyond the region. */
+  translate(iova: bigint, access: Access, index = 0): IommuTlbEntry {
+    const page = pageOf(iova);
+    if (page >= this.pages) throw new RangeError(`IOVA 0x${iova.toString(16)} lies beyond region ${this.name}`);
+    return this.translatePage(page, access, index);
+  }
+
+  /**
+   * Registers `n` for changes from now on. A shadow is told of nothing that exists; use
+   * {@link registerNotifierReplay} for that. Throws NotifierRefusedError, with the remedy, when the model cannot serve
+   * it, and Error when it is registered already.
+   */
+  registerNotifier(n: IommuNotifier): void {
+    this.#register(n, { granule: 1, isWrite: false });
+  }
+
+  /**
+   * Registers `n` and tells it of every mapping that exists, as one step: nothing can be lost or doubled in between.
+   *
+   * @param granularity bytes, a power of two of at least 4,096, at which `n` would like to be told. Finer leaves that
+   *   do not form such a granule arrive as they are.
+   * @param isWrite leave out mappings that do not allow writing, now and later.
+   * @throws NotifierRefusedError as `registerNotifier`; ReplayError when `n` refused a mapping, failed, or the walk was
+   *   cut: then all that was told has been taken back and nothing is registered.
+   */
+  registerNotifierReplay(n: IommuNotifier, granularity: bigint, isWrite: boolean): ReplayReport {
+    if (granularity < BigInt(PAGE_SIZE) || (granularity & (granularity - 1n)) !== 0n || granularity >> 64n !== 0n) {
+      throw new RangeError(`replay granularity ${granularity} is not a power of two of at least 4096 bytes`);
+    }
+    if (n.events !== 'map-and-unmap') {
+      throw new TypeError(`only a map-and-unmap notifier can be replayed to, not ${n.events}`);
+    }
+    const registration = this.#register(n, { granule: Number(granularity >> 12n), isWrite });
+    const { report, incomplete } = this.#reconcile(registration.shadow as Shadow, n.range);
+    if (incomplete === undefined) return report;
+    try {
+      this.unregisterNotifier(n);
+    } catch {
+      // A sink that fails again while it is told of the end has had its say: the first failure is the one to report.
+    }
+    throw new ReplayError(`${this.name}: ${describeIncomplete(incomplete)}`, incomplete);
+  }
+
+  /** Ends `n`'s registration; a shadow is told that everything it holds is gone. Unknown notifiers are ignored. */
+  unregisterNotifier(n: IommuNotifier): void {
+    for (const registration of this.#registrations) {
+      if (registration.notifier !== n) continue;
+      this.#registrations.delete(registration);
+      registration.shadow?.close();
+    }
+    if (this.#targetListener !== undefined && ![...this.#registrations].some((r) => r.shadow !== undefined)) {
+      this.target.removeListener(this.#targetListener);
+      this.#targetListener = undefined;
+    }
+  }
+
+  /** Notifiers registered. */
+  get notifiers(): readonly IommuNotifier[] {
+    return [...this.#registrations].map((registration) => registration.notifier);
+  }
+
+  /** What the sink behind `n` was told and accepted; undefined when `n` is no registered shadow. Not to be changed. */
+  ledgerOf(n: IommuNotifier): Ledger | undefined {
+    return [...this.#registrations].find((registration) => registration.notifier === n)?.shadow?.ledger;
+  }
+
+  /** `range` may have changed, for one index or for all. Shadows are reconciled, caches told to forget. */
+  invalidate(range: PageRange, index?: number): void {
+    this.#iotlb?.invalidate(range);
+    // Notifiers come and go inside notify(); one that has gone must hear nothing, one that has come knows all.
+    for (const registration of [...this.#registrations]) {
+      const { notifier, shadow } = registration;
+      if (!this.#registrations.has(registration)) continue;
+      if (index !== undefined && notifier.index !== index) continue;
+      if (shadow !== undefined) this.#follow(shadow, range);
+      else if (notifier.events === 'unmap') notifyUnmap(notifier, range);
+    }
+  }
+
+  /** The guest invalidated `range` in the device's own translation cache. */
+  invalidateDeviceIotlb(range: PageRange, index: number): void {
+    for (const registration of [...this.#registrations]) {
+      const { notifier } = registration;
+      if (!this.#registrations.has(registration)) continue;
+      if (notifier.events === 'device-iotlb-unmap' && notifier.index === index) notifyUnmap(notifier, range);
+    }
+  }
+
+  /** Resolves, or returns, when all that notifiers were told has taken effect. Rejects or throws what they do. */
+  barrier(): void | Promise<void> {
+    const pending: Promise<void>[] = [];
+    for (const { notifier } of this.#registrations) {
+      const result = notifier.barrier?.();
+      if (result !== undefined) pending.push(result);
+    }
+    if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+  }
+
+  #register(n: IommuNotifier, how: { readonly granule: number; readonly isWrite: boolean }): Registration {
+    if (this.notifiers.includes(n)) throw new Error(`the notifier is registered with ${this.name} already`);
+    const remedy = this.refuses(n.events, n.index);
+    if (remedy !== undefined) throw new NotifierRefusedError(`${this.name}: ${remedy}`);
+    const shadow = n.events === 'map-and-unmap' ? new Shadow(n, this, { ...how, budget: this.budget }) : undefined;
+    const registration = { notifier: n, shadow };
+    this.#registrations.add(registration);
+    if (shadow !== undefined) this.#watchTarget();
+    return registration;
+  }
+
+  #follow(shadow: Shadow, range: PageRange, anew = false): void {
+    const { notifier } = shadow;
+    // The guest may have turned to something that the model cannot serve; what was true at registration is asked again.
+    const remedy = this.refuses(notifier.events, notifier.index);
+    const incomplete: Incomplete | undefined =
+      remedy === undefined
+        ? this.#reconcile(shadow, range, anew).incomplete
+        : { kind: 'unsupported', remedy };
+    if (incomplete !== undefined) notifier.incomplete?.(incomplete);
+  }
+
+  /** A sink that throws must not keep the guest's other devices from following. */
+  #reconcile(shadow: Shadow, range: PageRange, anew = false): ReconcileOutcome {
+    try {
+      return shadow.reconcile(range, anew);
+    } catch (error) {
+      const report = { mappings: 0, walk: new WalkReport(this.budget) };
+      return { report, incomplete: { kind: 'sink-failed', error } };
+    }
+  }
+
+  /** Which part of a mapping is RAM depends on the target's sections, so when RAM comes or goes shadows look again. */
+  #watchTarget(): void {
+    if (this.#targetListener !== undefined) return;
+    let listening = false;
+    let ramChanged = false;
+    const removed: MemorySection[] = [];
+    this.#targetListener = {
+      sectionAdded: (section) => {
+        if (section.region instanceof RamRegion) ramChanged = true;
+      },
+      sectionRemoved: (section) => {
+        if (section.region instanceof RamRegion) removed.push(section);
+      },
+      committed: () => {
+        const gone = removed.splice(0);
+        const changed = ramChanged || gone.length > 0;
+        ramChanged = false;
+        if (listening && changed) this.#resolveAnew(gone);
+      },
+    };
+    this.target.addListener(this.#targetListener);
+    listening = true;
+  }
+
+  #resolveAnew(gone: readonly PageRange[]): void {
+    for (const { shadow } of [...this.#registrations]) {
+      if (shadow === undefined || shadow.closed) continue;
+      for (const range of gone) shadow.withdrawTargets(range);
+      this.#follow(shadow, shadow.notifier.range, true);
+    }
+  }
+}
+
+function notifyUnmap(notifier: IommuNotifier, range: PageRange): void {
+  const cropped = intersect(range, notifier.range);
+  if (cropped === undefined) return;
+  const event: IommuEvent = {
+    op: 'unmap',
+    iova: cropped.start,
+    pages: cropped.end - cropped.start,
+    target: 0,
+    access: Access.None,
+    ram: false,
+  };
+  notifier.notify(event);
+}

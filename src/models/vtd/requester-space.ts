@@ -1,0 +1,111 @@
+import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
+import {
+  AddressSpace,
+  AliasRegion,
+  ContainerRegion,
+  DeviceRegion,
+  PAGES_END,
+  type PageRange,
+} from '../../memory/index.ts';
+
+import type { RemappingState } from './remapping-state.ts';
+import { INTERRUPT_RANGE, VtdRegion, type VtdRegionOptions } from './vtd-region.ts';
+
+/** Takes a device's write to the interrupt range: an interrupt request (VT-d 3.14). False when it is none. */
+export type InterruptSink = (address: bigint, data: Uint8Array) => boolean;
+
+/** How a requester's space is set up. */
+export interface RequesterSpaceOptions extends VtdRegionOptions {
+  readonly interrupt: InterruptSink;
+}
+
+/**
+ * What one requester sees: system memory while its requests pass untranslated, its IOMMU region while they are
+ * translated, and in both cases the interrupt range on top, which no table translates.
+ */
+export class RequesterSpace {
+  readonly requester: RequesterId;
+  readonly space: AddressSpace;
+  readonly region: VtdRegion;
+  readonly #state: RemappingState;
+  readonly #root: ContainerRegion;
+  readonly #system: AliasRegion;
+  /** System memory with the protected pages over it. */
+  readonly #direct: ContainerRegion;
+  #protected: DeviceRegion[] = [];
+
+  constructor(state: RemappingState, requester: RequesterId, options: RequesterSpaceOptions) {
+    const name = formatRequesterId(requester);
+    this.#state = state;
+    this.requester = requester;
+    this.region = new VtdRegion(`VT-d ${name}`, state, requester, options);
+    this.#system = new AliasRegion(`${name} untranslated`, state.memory.root, 0, state.memory.root.pages);
+    this.#direct = new ContainerRegion(`${name} direct`, PAGES_END);
+    this.#direct.add(this.#system, 0);
+    this.#root = new ContainerRegion(`${name} bus`, PAGES_END);
+    this.#root.add(this.#direct, 0);
+    this.#root.add(this.region, 0);
+    this.#root.add(interruptRegion(name, options.interrupt), INTERRUPT_RANGE.start, 1);
+    this.space = new AddressSpace(`${name} as the device sees it`, this.#root, state.memory.topology);
+    this.refresh();
+  }
+
+  /**
+   * Looks the requester's structures up anew and shows system memory or the IOMMU region accordingly. Requests with
+   * PASID each have their own translation, so a requester that may send them is always shown the region.
+   */
+  refresh(): void {
+    const translated = this.#state.translationEnabled && !this.#passesThrough();
+    this.#state.memory.topology.transaction(() => {
+      this.#direct.setEnabled(!translated);
+      this.region.setEnabled(translated);
+    });
+  }
+
+  /** Domain of the structures that translate requests of `index` now; undefined when nothing does. */
+  domainOf(index: number): number | undefined {
+    if (!this.#state.translationEnabled) return undefined;
+    const translation = this.region.translation(index);
+    return translation.kind === 'fault' ? undefined : translation.domain;
+  }
+
+  /** Translation indexes that have notifiers, and 0. */
+  indexes(): Iterable<number> {
+    return new Set([0, ...this.region.notifiers.map((notifier) => notifier.index)]);
+  }
+
+  /** Pages of system memory that nobody may reach, instead of those of the last call. Translated requests do not see them. */
+  setProtected(ranges: readonly PageRange[]): void {
+    this.#state.memory.topology.transaction(() => {
+      for (const region of this.#protected) this.#direct.remove(region);
+      this.#protected = ranges.map(({ start, end }) => {
+        const region = new DeviceRegion('protected memory', end - start, REFUSES);
+        this.#direct.add(region, start, 1);
+        return region;
+      });
+    });
+  }
+
+  /** Ends the ties to system memory; no listener may be left. */
+  dispose(): void {
+    this.space.dispose();
+    this.#direct.remove(this.#system);
+    this.#system.dispose();
+  }
+
+  #passesThrough(): boolean {
+    const translation = this.region.translation(0);
+    return translation.kind === 'pass-through' && !translation.pasids;
+  }
+}
+
+const REFUSES = { read: (): boolean => false, write: (): boolean => false };
+
+/** Reads are refused (VT-d 3.14 defines writes of a DWORD alone). */
+function interruptRegion(name: string, interrupt: InterruptSink): DeviceRegion {
+  const base = INTERRUPT_RANGE.start * 4096;
+  return new DeviceRegion(`${name} interrupt range`, INTERRUPT_RANGE.end - INTERRUPT_RANGE.start, {
+    read: () => false,
+    write: (offset, data) => data.length === 4 && interrupt(BigInt(base + offset), data),
+  });
+}
