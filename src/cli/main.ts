@@ -1,2 +1,6 @@
 #!/usr/bin/env node
-export {};
+import { processIo } from './io.ts';
+import { run } from './run.ts';
+
+// Not process.exit: what is written to a pipe must arrive.
+process.exitCode = await run(process.argv.slice(2), processIo());

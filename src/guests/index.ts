@@ -1,1 +1,11 @@
-export {};
+/** Where guest state comes from: ELF cores, captures, and a driver that writes a guest's tables. Needs Node. @module */
+export type { CapturedFunction, CaptureRegisters, QemuTiming, RegisterDump } from './capture-machine.ts';
+export type { CaptureEvent, CaptureMap, CaptureMapping } from './capture-lines.ts';
+export * from './capture.ts';
+export * from './elf-core.ts';
+export * from './guest-file-error.ts';
+export * from './page-allocator.ts';
+export * from './shipped-captures.ts';
+export * from './vtd-driver.ts';
+export * from './vtd-driver-error.ts';
+export * from './vtd-driver-events.ts';

@@ -5,8 +5,9 @@ import type { WalkReport } from './walk-report.ts';
 
 /**
  * Translates at every granule of `range` and reports each entry found once, at its own size; steps by the larger of
- * granule and entry, so that a 2 MiB entry costs one translation and not 512. `translate` is asked with access None.
- * It still costs a translation for every granule that is not mapped: a model that has tables walks those instead.
+ * granule and entry, so that a 2 MiB entry costs one translation and not 512. A granule that begins with a finer entry
+ * is looked at entry by entry; one whose first page is not mapped is taken to be empty. `translate` is asked with access
+ * None. It still costs a translation for every granule that is not mapped: a model that has tables walks those instead.
  */
 export function walkByTranslating(
   range: PageRange,
@@ -17,6 +18,8 @@ export function walkByTranslating(
 ): void {
   withBatch((batch) => {
     let page = range.start;
+    /** End of a granule in which something finer was found. */
+    let fineUntil = 0;
     while (page < range.end) {
       report.entries++;
       if (report.entries > report.budget.entries || report.leaves >= report.budget.leaves) {
@@ -24,7 +27,8 @@ export function walkByTranslating(
         return;
       }
       const entry = translate(page);
-      let next = page + granule - (page % granule);
+      const granuleEnd = page - (page % granule) + granule;
+      let next = page < fineUntil ? page + 1 : granuleEnd;
       if (entry.fault !== undefined) {
         report.addFault(page, next - page, entry.fault);
       } else if (entry.access !== Access.None) {
@@ -33,7 +37,8 @@ export function walkByTranslating(
         batch.length = 0;
         batch.push(entry.iova, entry.target, entry.access);
         if (!visit(batch)) return;
-        next = Math.max(next, entry.iova + entry.pages);
+        next = entry.iova + entry.pages;
+        fineUntil = granuleEnd;
       }
       page = next;
     }

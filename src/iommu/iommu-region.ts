@@ -17,6 +17,7 @@ import type { LeafVisitor } from './leaf-batch.ts';
 import type { Ledger } from './ledger.ts';
 import {
   describeIncomplete,
+  type Incomplete,
   type IommuEvent,
   type IommuNotifier,
   type NotifierEvents,
@@ -76,12 +77,14 @@ export abstract class IommuRegion extends TranslatingRegion {
   }
 
   override translatePage(page: number, access: Access, index: number): IommuTlbEntry {
+    // What is cached may allow less than the tables do, and whoever only asks wants to know the tables.
+    if (access === Access.None) return this.resolve(page, access, index);
     const cached = this.#iotlb?.lookup(page, access, index);
     if (cached !== undefined) return cached;
     const entry = this.resolve(page, access, index);
     // An access that only read has not made a dirty bit due; the first write walks again.
     const known = (access & Access.Write) === 0 ? entry.access & Access.Read : entry.access;
-    if (entry.fault === undefined && access !== Access.None) this.#iotlb?.insert(entry, known as Access, index);
+    if (entry.fault === undefined) this.#iotlb?.insert(entry, known as Access, index);
     return entry;
   }
 
@@ -130,15 +133,14 @@ export abstract class IommuRegion extends TranslatingRegion {
 
   /** Ends `n`'s registration; a shadow is told that everything it holds is gone. Unknown notifiers are ignored. */
   unregisterNotifier(n: IommuNotifier): void {
-    for (const registration of this.#registrations) {
-      if (registration.notifier !== n) continue;
-      this.#registrations.delete(registration);
-      registration.shadow?.close();
-    }
+    const registration = [...this.#registrations].find(({ notifier }) => notifier === n);
+    if (registration === undefined) return;
+    this.#registrations.delete(registration);
     if (this.#targetListener !== undefined && ![...this.#registrations].some((r) => r.shadow !== undefined)) {
       this.target.removeListener(this.#targetListener);
       this.#targetListener = undefined;
     }
+    registration.shadow?.close();
   }
 
   /** Notifiers registered. */
@@ -242,7 +244,11 @@ export abstract class IommuRegion extends TranslatingRegion {
   #resolveAnew(gone: readonly PageRange[]): void {
     for (const { shadow } of [...this.#registrations]) {
       if (shadow === undefined || shadow.closed) continue;
-      for (const range of gone) shadow.withdrawTargets(range);
+      try {
+        shadow.withdrawTargets(gone);
+      } catch (error) {
+        shadow.notifier.incomplete?.({ kind: 'sink-failed', error });
+      }
       this.#follow(shadow, shadow.notifier.range, true);
     }
   }
@@ -259,5 +265,9 @@ function notifyUnmap(notifier: IommuNotifier, range: PageRange): void {
     access: Access.None,
     ram: false,
   };
-  notifier.notify(event);
+  try {
+    notifier.notify(event);
+  } catch (error) {
+    notifier.incomplete?.({ kind: 'sink-failed', error });
+  }
 }

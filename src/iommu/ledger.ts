@@ -189,6 +189,7 @@ export class Ledger {
     }
     if (index === 0) this.#firsts[at] = chunk.iova[0]!;
     this.#joinWithNext(at);
+    if (at > 0) this.#joinWithNext(at - 1);
   }
 
   #addChunk(at: number, first: number): Chunk {

@@ -58,12 +58,13 @@ export interface IommuNotifier {
   readonly index: number;
   /**
    * Takes one event. A shadow that cannot take a mapping returns false: the mapping counts as never told and nothing
-   * more is sent of this change. It may register and unregister notifiers meanwhile, itself included.
+   * more is sent of this change. It may register and unregister notifiers meanwhile, itself included; one that is
+   * unregistered before it returns from a `map` has not taken that mapping.
    */
   notify(event: IommuEvent): boolean | void;
   /** Resolves, or returns, when everything notified has taken effect. */
   barrier?(): void | Promise<void>;
-  /** Shadows: a change after registration could not be followed to its end. The notifier is still registered. */
+  /** A change after registration could not be followed to its end, or notify() threw. The notifier is still registered. */
   incomplete?(why: Incomplete): void;
 }
 

@@ -93,7 +93,7 @@ class RadixWalk {
       }
       batch.length = count;
       count = 0;
-      if (!this.#flush() || !this.#odd(lo, hi, level, iova, span, allowed)) return false;
+      if (!this.#flush() || !this.#odd(lo, hi, level, iova, span, allowed, i > first)) return false;
       batch.pages = span;
       // A leaf that covers several entries is repeated in each of them.
       const entry = this.#entry;
@@ -110,7 +110,15 @@ class RadixWalk {
   }
 
   /** An entry that is not a plain leaf. On return `#entry` is a leaf only if the entry itself was one. */
-  #odd(lo: number, hi: number, level: number, iova: number, span: number, allowed: number): boolean {
+  #odd(
+    lo: number,
+    hi: number,
+    level: number,
+    iova: number,
+    span: number,
+    allowed: number,
+    isPredecessorSeen: boolean,
+  ): boolean {
     const entry = this.#entry;
     this.#format.decode(lo, hi, level, entry);
     switch (entry.kind) {
@@ -129,10 +137,12 @@ class RadixWalk {
         const access = entry.access & allowed;
         if (access === 0) return true;
         const batch = this.#batch;
-        const pages = entry.pages;
-        batch.pages = pages;
+        const start = Math.floor(iova / entry.pages) * entry.pages;
+        // A leaf of several entries that the entries before it do not repeat: only what is left of it, or leaves overlap.
+        const done = isPredecessorSeen ? iova - start : 0;
+        batch.pages = entry.pages - done;
         batch.length = 0;
-        batch.push(Math.floor(iova / pages) * pages, entry.page, access);
+        batch.push(start + done, entry.page + done, access);
         return this.#flush();
       }
     }

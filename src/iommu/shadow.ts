@@ -29,6 +29,8 @@ const NOT_RAM = 4;
 export interface ShadowSource {
   /** Where mappings point. */
   readonly target: AddressSpace;
+  /** Pages that it translates. */
+  readonly pages: number;
   /** See `IommuRegion.walk`. */
   walk(range: PageRange, index: number, visit: LeafVisitor, report: WalkReport, granule: number): void;
 }
@@ -51,10 +53,12 @@ export interface ShadowOptions {
 /** A map-and-unmap notifier with its ledger. */
 export class Shadow {
   readonly notifier: IommuNotifier;
+  /** The notifier's range, as far as the region reaches. */
+  readonly range: PageRange;
   readonly ledger: Ledger = new Ledger();
   readonly #source: ShadowSource;
   readonly #options: ShadowOptions;
-  readonly #event: { -readonly [K in keyof IommuEvent]: IommuEvent[K] } = {
+  #event: { -readonly [K in keyof IommuEvent]: IommuEvent[K] } = {
     op: 'map',
     iova: 0,
     pages: 0,
@@ -62,13 +66,19 @@ export class Shadow {
     access: Access.None,
     ram: true,
   };
-  /** What a nested call asked for while a reconcile was under way. */
+  /** What is still to be reconciled: what a call from inside notify() asked for waits here. */
   #again: PageRange | undefined;
+  /** Whether that must be held against the target's sections again. */
+  #anew = false;
+  /** Target pages that are no longer what they were; mappings onto them are still to be taken back. */
+  readonly #gone: PageRange[] = [];
+  /** Whether the ledger is being gone through: nothing else may change it. */
   #active = false;
   #closed = false;
 
   constructor(notifier: IommuNotifier, source: ShadowSource, options: ShadowOptions) {
     this.notifier = notifier;
+    this.range = intersect(notifier.range, { start: 0, end: source.pages }) ?? { start: 0, end: 0 };
     this.#source = source;
     this.#options = options;
   }
@@ -78,6 +88,11 @@ export class Shadow {
     return this.#closed;
   }
 
+  /** Whether a reconcile under way has lost its ground: closed, or the target's sections changed. */
+  get interrupted(): boolean {
+    return this.#closed || this.#anew;
+  }
+
   /**
    * Makes the sink equal to the tables in `range`, widened so that neither a mapping of the ledger nor a leaf is cut
    * by its edges. Returns why it stopped early, if it did; the ledger is exact in any case. Called from inside
@@ -85,26 +100,32 @@ export class Shadow {
    * are held against the target's sections again.
    */
   reconcile(range: PageRange, anew = false): ReconcileOutcome {
-    const walk = new WalkReport(this.#options.budget);
+    let walk = new WalkReport(this.#options.budget);
     let mappings = 0;
     let incomplete: Incomplete | undefined;
-    const clipped = intersect(range, this.notifier.range);
+    const clipped = intersect(range, this.range);
     if (clipped !== undefined && !this.#closed) {
-      if (this.#active) {
-        this.#again = this.#again === undefined ? clipped : hull(this.#again, clipped);
-      } else {
+      this.#again = this.#again === undefined ? clipped : hull(this.#again, clipped);
+      this.#anew ||= anew;
+      if (!this.#active) {
         this.#active = true;
         try {
-          for (let next: PageRange | undefined = clipped; next !== undefined; next = this.#takeAgain()) {
-            const pass = new ReconcilePass(this, this.#source, this.#options, walk, anew);
+          while (this.#again !== undefined && incomplete === undefined && !this.#closed) {
+            const next: PageRange = this.#again;
+            const pass = new ReconcilePass(this, this.#source, this.#options, this.#anew);
+            this.#again = undefined;
+            this.#anew = false;
+            this.#withdraw();
             pass.run(next);
+            if (this.#anew) this.#again = hull(next, this.#again ?? next);
             mappings += pass.mapped;
+            walk = pass.report;
             incomplete = pass.incomplete;
-            if (incomplete !== undefined) break;
           }
         } finally {
           this.#active = false;
           this.#again = undefined;
+          this.#anew = false;
         }
       }
     }
@@ -112,16 +133,14 @@ export class Shadow {
   }
 
   /** Takes back every mapping whose target lies in `gone`: the memory there is not what it was. */
-  withdrawTargets(gone: PageRange): void {
-    const cursor = this.ledger.cursor(0);
-    while (cursor.valid) {
-      const mapping = cursor.mapping;
-      if (mapping.target < gone.end && gone.start < mapping.target + mapping.pages) {
-        cursor.remove();
-        this.tellUnmap(mapping);
-      } else {
-        cursor.next();
-      }
+  withdrawTargets(gone: readonly PageRange[]): void {
+    this.#gone.push(...gone);
+    if (this.#active) return;
+    this.#active = true;
+    try {
+      this.#withdraw();
+    } finally {
+      this.#active = false;
     }
   }
 
@@ -132,6 +151,8 @@ export class Shadow {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    // Called from inside notify(), whose event must stay what it is.
+    this.#event = { ...this.#event };
     const errors: unknown[] = [];
     for (const mapping of this.ledger.mappings()) {
       try {
@@ -166,10 +187,21 @@ export class Shadow {
     this.notifier.notify(event);
   }
 
-  #takeAgain(): PageRange | undefined {
-    const again = this.#again;
-    this.#again = undefined;
-    return this.#closed ? undefined : again;
+  /** A range that a throwing sink left unfinished is gone through again next time. */
+  #withdraw(): void {
+    for (let gone = this.#gone[0]; gone !== undefined; gone = this.#gone[0]) {
+      const cursor = this.ledger.cursor(0);
+      while (cursor.valid && !this.#closed) {
+        const mapping = cursor.mapping;
+        if (mapping.target < gone.end && gone.start < mapping.target + mapping.pages) {
+          cursor.remove();
+          this.tellUnmap(mapping);
+        } else {
+          cursor.next();
+        }
+      }
+      this.#gone.shift();
+    }
   }
 }
 
@@ -177,10 +209,11 @@ export class Shadow {
 class ReconcilePass {
   mapped = 0;
   incomplete: Incomplete | undefined;
+  /** Of the last walk. Each has the whole budget: the second must not fail for what the first has read. */
+  report: WalkReport;
   readonly #shadow: Shadow;
   readonly #source: ShadowSource;
   readonly #options: ShadowOptions;
-  readonly #report: WalkReport;
   readonly #view: FlatView;
   readonly #runs: GranuleRuns | undefined;
   /** Whether a leaf that stands in the ledger just so needs no second look. */
@@ -191,11 +224,11 @@ class ReconcilePass {
   #mapping = false;
   #missing = false;
 
-  constructor(shadow: Shadow, source: ShadowSource, options: ShadowOptions, report: WalkReport, anew: boolean) {
+  constructor(shadow: Shadow, source: ShadowSource, options: ShadowOptions, anew: boolean) {
     this.#shadow = shadow;
     this.#source = source;
     this.#options = options;
-    this.#report = report;
+    this.report = new WalkReport(options.budget);
     this.#view = source.target.view;
     this.#cursor = shadow.ledger.cursor(0);
     this.#trusting = !anew && options.granule === 1;
@@ -212,7 +245,7 @@ class ReconcilePass {
     this.#cursor = ledger.cursor(wide.start);
     if (this.#cursor.valid && this.#cursor.iova < wide.end) {
       this.#sweep(wide);
-      if (!this.#missing || this.incomplete !== undefined || this.#shadow.closed) return;
+      if (!this.#missing || this.incomplete !== undefined || this.#shadow.interrupted) return;
       this.#cursor = ledger.cursor(wide.start);
     }
     this.#mapping = true;
@@ -221,18 +254,20 @@ class ReconcilePass {
 
   #sweep(range: PageRange): void {
     const { index } = this.#shadow.notifier;
-    this.#source.walk(range, index, (batch) => this.#batch(batch), this.#report, this.#options.granule);
+    const report = new WalkReport(this.#options.budget);
+    this.report = report;
+    this.#source.walk(range, index, (batch) => this.#batch(batch), report, this.#options.granule);
     this.#runs?.flush();
-    if (this.#shadow.closed || this.incomplete !== undefined) return;
-    if (this.#report.cutAt !== undefined) {
-      this.incomplete = { kind: 'walk-cut', report: this.#report };
+    if (this.#shadow.interrupted || this.incomplete !== undefined) return;
+    if (report.cutAt !== undefined) {
+      this.incomplete = { kind: 'walk-cut', report };
       return;
     }
-    while (this.#cursor.valid && this.#cursor.iova < range.end) this.#unmapHere();
+    while (this.#cursor.valid && this.#cursor.iova < range.end && !this.#shadow.interrupted) this.#unmapHere();
   }
 
   #batch(batch: LeafBatch): boolean {
-    if (this.#shadow.closed) return false;
+    if (this.#shadow.interrupted) return false;
     const runs = this.#runs;
     for (let i = 0; i < batch.length; i++) {
       if (this.#trusting) {
@@ -243,24 +278,28 @@ class ReconcilePass {
       if (leaf === undefined) continue;
       if (runs === undefined) this.#leaf(leaf);
       else runs.push(leaf);
-      if (this.incomplete !== undefined || this.#shadow.closed) return false;
+      if (this.incomplete !== undefined || this.#shadow.interrupted) return false;
     }
     return true;
   }
 
   /** What of a leaf the notifier wants to hear of. */
   #crop(iova: number, pages: number, target: number, access: Access): Mapping | undefined {
-    if (this.#options.isWrite && (access & Access.Write) === 0) return undefined;
-    const { start, end } = this.#shadow.notifier.range;
+    if (!this.#wants(access)) return undefined;
+    const { start, end } = this.#shadow.range;
     const from = Math.max(iova, start);
     const to = Math.min(iova + pages, end);
     return from < to ? { iova: from, pages: to - from, target: target + (from - iova), access } : undefined;
   }
 
+  #wants(access: Access): boolean {
+    return this.#options.isWrite ? (access & Access.Write) !== 0 : access !== Access.None;
+  }
+
   /** Splits a leaf where its target stops being one section of RAM, and places the pieces. */
   #leaf(leaf: Mapping): void {
     let done = 0;
-    while (done < leaf.pages && this.incomplete === undefined && !this.#shadow.closed) {
+    while (done < leaf.pages && this.incomplete === undefined && !this.#shadow.interrupted) {
       const target = leaf.target + done;
       let section = this.#section;
       if (section === undefined || target < section.start || target >= section.end) {
@@ -271,7 +310,7 @@ class ReconcilePass {
       if (section?.region instanceof RamRegion) {
         const pages = Math.min(leaf.pages - done, section.end - target);
         const access = section.region.readonly ? ((leaf.access & Access.Read) as Access) : leaf.access;
-        if (access !== Access.None) this.#place({ iova, pages, target, access }, true);
+        if (this.#wants(access)) this.#place({ iova, pages, target, access }, true);
         done += pages;
       } else {
         const end = nextRam(this.#view, target, leaf.target + leaf.pages);
@@ -296,7 +335,7 @@ class ReconcilePass {
         return;
       }
       this.#unmapHere();
-      if (this.#shadow.closed) return;
+      if (this.#shadow.interrupted) return;
     }
     if (!this.#mapping) {
       this.#missing = true;
@@ -306,6 +345,7 @@ class ReconcilePass {
       this.incomplete = { kind: 'refused', mapping: { ...piece } };
       return;
     }
+    // Whoever unregisters inside notify() has not taken the mapping; one that is told of anything else has.
     if (this.#shadow.closed) return;
     cursor.insert(piece.iova, piece.pages, piece.target, flags);
     this.mapped++;
@@ -353,9 +393,8 @@ class ReconcilePass {
       return true;
     };
     this.#source.walk({ start: page, end: page + 1 }, this.#shadow.notifier.index, visit, probe, this.#options.granule);
-    this.#report.entries += probe.entries;
     const { granule } = this.#options;
-    const limits = this.#shadow.notifier.range;
+    const limits = this.#shadow.range;
     return {
       start: Math.max(limits.start, Math.floor(start / granule) * granule),
       end: Math.min(limits.end, Math.ceil(end / granule) * granule),

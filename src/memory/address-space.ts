@@ -10,7 +10,8 @@ export class AddressSpace {
   readonly root: MemoryRegion;
   readonly topology: MemoryTopology;
   #view: FlatView;
-  readonly #listeners: Set<MemoryListener> = new Set();
+  /** Each with a token of its registration: one that left and came back during a commit has been told anew. */
+  readonly #listeners: Map<MemoryListener, object> = new Map();
 
   /** Watches `root` until `dispose`. */
   constructor(name: string, root: MemoryRegion, topology: MemoryTopology) {
@@ -26,16 +27,27 @@ export class AddressSpace {
     return this.#view;
   }
 
-  /** Tells `listener` of every section that exists, then of every difference. If it throws meanwhile it is not registered. */
+  /**
+   * Tells `listener` of every section that exists, then of every difference. If it throws meanwhile it is not
+   * registered. Throws when it is registered already.
+   */
   addListener(listener: MemoryListener): void {
-    this.#listeners.add(listener);
-    try {
-      for (const section of this.#view.sections) listener.sectionAdded(section);
-      listener.committed?.();
-    } catch (error) {
-      this.#listeners.delete(listener);
-      throw error;
-    }
+    if (this.#listeners.has(listener)) throw new Error(`the listener is registered with ${this.name} already`);
+    const token = {};
+    this.#listeners.set(listener, token);
+    // What the listener changes meanwhile is committed after it has heard of the whole view.
+    this.topology.transaction(() => {
+      try {
+        for (const section of this.#view.sections) {
+          listener.sectionAdded(section);
+          if (this.#listeners.get(listener) !== token) return;
+        }
+        listener.committed?.();
+      } catch (error) {
+        if (this.#listeners.get(listener) === token) this.#listeners.delete(listener);
+        throw error;
+      }
+    });
   }
 
   /** The listener hears nothing more; it is not told of sections as removed. */
@@ -46,7 +58,7 @@ export class AddressSpace {
   /** Confirmed when every listener has: see {@link MemoryListener.barrier}. */
   barrier(): void | Promise<void> {
     const pending: Promise<void>[] = [];
-    for (const listener of this.#listeners) {
+    for (const listener of this.#listeners.keys()) {
       const result = listener.barrier?.();
       if (result !== undefined) pending.push(result);
     }
@@ -80,8 +92,8 @@ export class AddressSpace {
     // A listener that registers meanwhile has been told of the new view in full.
     const listeners = [...this.#listeners];
     const tell = (call: (listener: MemoryListener) => void): void => {
-      for (const listener of listeners) {
-        if (!this.#listeners.has(listener)) continue;
+      for (const [listener, token] of listeners) {
+        if (this.#listeners.get(listener) !== token) continue;
         try {
           call(listener);
         } catch (error) {

@@ -7,6 +7,7 @@
  * @module
  */
 import { type PageRange, formatRange, pageRange } from './pages.ts';
+import { throwAll } from './throw-all.ts';
 
 /** Told when the tree below it changed; an address space is one, and so is every region that shows another. */
 export interface RegionDependent {
@@ -46,7 +47,16 @@ export abstract class MemoryRegion implements RegionDependent {
 
   /** Climbs to every address space that can see this region. */
   regionChanged(): void {
-    for (const dependent of this.#dependents) dependent.regionChanged();
+    const errors: unknown[] = [];
+    for (const dependent of this.#dependents) {
+      // A listener in one address space that throws must not hide the change from the others.
+      try {
+        dependent.regionChanged();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    throwAll(errors);
   }
 
   addDependent(dependent: RegionDependent): void {

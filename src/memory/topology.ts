@@ -1,3 +1,5 @@
+import { throwAll } from './throw-all.ts';
+
 /** What an address space asks of the transactions it takes part in. */
 export interface Committable {
   /** Recomputes what is shown; returns the errors that listeners threw. */
@@ -43,7 +45,6 @@ export class MemoryTopology {
     } finally {
       this.#committing = false;
     }
-    if (errors.length === 1) throw errors[0];
-    if (errors.length > 1) throw new AggregateError(errors, 'several memory listeners failed');
+    throwAll(errors);
   }
 }

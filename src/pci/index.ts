@@ -1,1 +1,5 @@
-export {};
+/** PCI functions and bridges, and the requester IDs under which an IOMMU sees them. @module */
+export * from './dma-spaces.ts';
+export * from './pci-bus.ts';
+export * from './pci-function.ts';
+export * from './requester.ts';

@@ -9,7 +9,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   memory: [],
   iommu: ['memory'],
   models: ['memory', 'iommu'],
-  pci: ['memory'],
+  pci: ['memory', 'iommu'],
   vfio: ['memory', 'iommu'],
   machine: ['memory', 'iommu', 'models', 'pci', 'vfio'],
   guests: ['memory', 'iommu', 'models'],

@@ -25,7 +25,10 @@ export class StrictSink implements IommuNotifier {
   peak = 0;
   /** Maps that would make it hold more are refused. */
   capacity = Infinity;
-  /** Called before an event is taken; may refuse by returning false, throw, or call back into the region. */
+  /**
+   * Called before a map and after an unmap is taken; may refuse the map by returning false, throw, or call back into
+   * the region.
+   */
   hook: ((event: IommuEvent) => boolean | void) | undefined;
 
   constructor(range: PageRange = ALL_PAGES, index = 0) {
@@ -34,16 +37,16 @@ export class StrictSink implements IommuNotifier {
   }
 
   notify(event: IommuEvent): boolean | void {
-    // The event is reused: what is needed of it after the hook is read before.
     const { op, iova, pages, target, access, ram } = event;
     this.log.push(`${op} ${iova}+${pages}`);
-    if (this.hook?.(event) === false) return false;
+    if (op === 'map' && this.hook?.(event) === false) return false;
     const at = this.#firstEndingAfter(iova);
     const there = this.held[at];
     if (op === 'map') {
       if (this.held.length >= this.capacity) return false;
       if (there !== undefined && there.iova < iova + pages) this.#violate(`map ${iova}+${pages} overlaps`);
-      if (iova < this.range.start || iova + pages > this.range.end) this.#violate(`map ${iova}+${pages} outside`);
+      if (iova < this.range.start || iova + pages > this.range.end)
+        this.#violate(`map ${iova}+${pages} outside`);
       this.held.splice(at, 0, { iova, pages, target, access, ram });
       this.peak = Math.max(this.peak, this.held.length);
     } else {
@@ -56,6 +59,7 @@ export class StrictSink implements IommuNotifier {
         there.ram === ram;
       if (same) this.held.splice(at, 1);
       else this.#violate(`unmap ${iova}+${pages} names no mapping`);
+      this.hook?.(event);
     }
     return true;
   }

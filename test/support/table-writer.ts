@@ -35,6 +35,12 @@ export class TableWriter implements RadixTable {
     this.root = this.#allocate();
   }
 
+  /** A table of zeros that nothing points at yet. */
+  allocateTable(): number {
+    this.tables++;
+    return this.#allocate();
+  }
+
   /** Writes one entry of any table. */
   setEntry(table: number, index: number, lo: number, hi = 0): void {
     const cursor = new PageCursor();
@@ -53,9 +59,8 @@ export class TableWriter implements RadixTable {
         page = lo >>> 12;
         continue;
       }
-      const next = this.#allocate();
-      this.tables++;
-      this.setEntry(page, index, (next << 12) | W | R | P);
+      const next = this.allocateTable();
+      this.setEntry(page, index, ((next << 12) | W | R | P) >>> 0);
       page = next;
     }
     return page;

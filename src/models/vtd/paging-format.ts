@@ -126,14 +126,22 @@ export function secondStageFormat(
   });
 }
 
-/** First-stage tables of `levels` levels. In nested translation `haw` is 52: the second stage judges the addresses. */
-export function firstStageFormat(capability: spec.Capability, haw: number, levels: number): TableFormat {
-  return remembered(capability, `first ${haw} ${levels}`, () => {
-    const reserved = spec.firstStageReserved({ haw, FS1GP: capability.FS1GP });
+/**
+ * First-stage tables of `levels` levels. When `nested`, the second stage judges the addresses in them, and a table that
+ * cannot be read is one that the second stage does not let through.
+ */
+export function firstStageFormat(
+  capability: spec.Capability,
+  haw: number,
+  levels: number,
+  nested: boolean,
+): TableFormat {
+  return remembered(capability, `first ${haw} ${levels} ${nested}`, () => {
+    const reserved = spec.firstStageReserved({ haw: nested ? 52 : haw, FS1GP: capability.FS1GP });
     return new PagingFormat('VT-d first-stage', spec.FS_P, spec.FS_P | spec.FS_US, levels, reserved, {
       reservedBit: spec.SFS_3,
-      topTableUnreadable: spec.SFS_4,
-      lowerTableUnreadable: spec.SFS_1,
+      topTableUnreadable: nested ? spec.SFS_6 : spec.SFS_4,
+      lowerTableUnreadable: nested ? spec.SFS_7 : spec.SFS_1,
     });
   });
 }

@@ -158,7 +158,7 @@ class Lookup {
     const wanted = pasid ?? ridPasid;
     const directoryEntries = spec.pasidDirectoryEntries(spec.readField(context, field.PDTS));
     const directoryIndex = Math.floor(wanted / spec.PASID_TABLE_ENTRIES);
-    if (directoryIndex >= directoryEntries) return this.fault(spec.SCT_7);
+    if (directoryIndex >= directoryEntries) return this.fault(pasid === undefined ? spec.SCT_4 : spec.SCT_7);
 
     const directoryAt = directoryIndex * spec.PASID_DIRECTORY_ENTRY_WORDS;
     const directory = this.#read(

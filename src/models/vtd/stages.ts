@@ -36,10 +36,16 @@ export function secondStage(state: RemappingState, tables: StageTables, scalable
 
 /**
  * The first stage that `tables` describes, read through `memory`. Its input is canonical (VT-d 3.6): entries 0-255 of
- * the top table translate the lower half, entries 256-511 the upper one, which ends at 2^64.
+ * the top table translate the lower half, entries 256-511 the upper one, which ends at 2^64. Nested tables are read
+ * through a memory of their own: {@link NestedTableMemory}.
  */
-export function firstStage(state: RemappingState, tables: StageTables, memory: TableMemory, haw: number): Stage {
-  const format = firstStageFormat(state.capability, haw, tables.levels);
+export function firstStage(
+  state: RemappingState,
+  tables: StageTables,
+  memory: TableMemory = state.memory,
+): Stage {
+  const nested = memory !== state.memory;
+  const format = firstStageFormat(state.capability, state.haw, tables.levels, nested);
   const half = 2 ** (9 * tables.levels - 1);
   const table = { format, memory, ...tables };
   return [
@@ -133,11 +139,11 @@ export function stagesOf(
     return { first: undefined, second: secondStage(state, translation.secondStage, translation.scalable) };
   }
   if (translation.secondStage === undefined) {
-    return { first: firstStage(state, translation.firstStage, state.memory, state.haw), second: undefined };
+    return { first: firstStage(state, translation.firstStage), second: undefined };
   }
   const second = secondStage(state, translation.secondStage, true);
   const nested = new NestedTableMemory(state.memory, second);
-  return { first: firstStage(state, translation.firstStage, nested, 52), second };
+  return { first: firstStage(state, translation.firstStage, nested), second };
 }
 
 /** The reason for a page that no table translates, by the kind of request and stage (VT-d 7.1.3). */

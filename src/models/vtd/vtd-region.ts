@@ -108,6 +108,10 @@ export class VtdRegion extends IommuRegion {
       }
     }
     if ((found.access & access) !== access) {
+      // SSS.2: the levels together permit nothing at all (VT-d 7.1.3).
+      if (found.access === 0 && translation.kind === 'second-stage' && scalable) {
+        return this.#fault(translation, page, access, index, spec.SSS_2);
+      }
       return this.#fault(translation, page, access, index, permissionCode(scalable, access & ~found.access));
     }
     if (access !== Access.None) {

@@ -1,0 +1,37 @@
+/** Faults in words. @module */
+import { formatRequesterId, type RequesterId, type WalkReport } from '../iommu/index.ts';
+import { formatPage, formatRange } from '../memory/index.ts';
+import { faultReason } from '../models/vtd/index.ts';
+import { formatCount, plural } from './text.ts';
+
+/** `LCT.2 (0x02): The context entry is not present.` */
+export function faultText(code: number): string {
+  const known = faultReason(code);
+  const number = `0x${code.toString(16).padStart(2, '0')}`;
+  return known === undefined ? `fault reason ${number}` : `${known.condition} (${number}): ${known.text}`;
+}
+
+/** The table faults that a walk met, a line each under a heading; no line when there are none. */
+export function tableFaultLines(report: WalkReport): string[] {
+  const { faultCount, faults } = report;
+  if (faultCount === 0) return [];
+  const lines = faults.map(
+    ({ iova, pages, fault }) =>
+      `  ${formatRange({ start: iova, end: iova + pages })}: ${faultText(fault.code)}`,
+  );
+  if (faultCount > faults.length) lines.push(`  ... and ${formatCount(faultCount - faults.length)} more`);
+  return [`${plural(faultCount, 'table fault')}; what they hide is not mapped:`, ...lines];
+}
+
+/** What there is to say about a walk that was cut, with the remedy. */
+export function cutText(report: WalkReport, total: number): string {
+  return (
+    `the walk was cut at IOVA ${formatPage(report.cutAt ?? 0)} by the budget of ${plural(total, 'mapping')}, and what ` +
+    'follows is missing; if the guest may really have so many, raise --budget'
+  );
+}
+
+/** `02:00.0`, or `02:00.0-02:0f.7` for several. */
+export function requesterRange(first: RequesterId, last: RequesterId): string {
+  return first === last ? formatRequesterId(first) : `${formatRequesterId(first)}-${formatRequesterId(last)}`;
+}

@@ -1,0 +1,59 @@
+import { formatRequesterId, type Mapping } from '../iommu/index.ts';
+import { formatPage } from '../memory/index.ts';
+import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
+import { ExitCode } from './exit-codes.ts';
+import type { CommandIo } from './io.ts';
+import { mappingChunks } from './mapping-chunks.ts';
+import { chosenRequesters, leafWalk, type ListingRequest, SharedBudget } from './maps-listing.ts';
+import { Progress } from './progress.ts';
+import { Remarks } from './session.ts';
+import { formatPerm, jsonBytes, plural } from './text.ts';
+
+/** One JSON object a leaf on standard output; everything else that there is to say on standard error. */
+export async function listAsJson(io: CommandIo, request: ListingRequest): Promise<ExitCode> {
+  const { source, requester: only, pasid } = request;
+  const remarks = new Remarks(io);
+  const state = source.iommu;
+  if (!state.translationEnabled) {
+    remarks.add('translation is off (GSTS_REG.TES is 0): every request reaches guest memory as it is');
+    return ExitCode.Ok;
+  }
+  const progress = new Progress(io);
+  const budget = new SharedBudget(request.leaves);
+  let listed = 0;
+  for (const finding of chosenRequesters(state, only, pasid)) {
+    if (finding.kind === 'blocked') {
+      remarks.add(`${requesterRange(finding.first, finding.last)}: ${faultText(finding.code)}`);
+      continue;
+    }
+    const { requester, translation } = finding;
+    const name = formatRequesterId(requester);
+    if (translation.kind === 'fault') remarks.add(`${name}: ${faultText(translation.code)}`);
+    if (translation.kind === 'pass-through') remarks.add(`${name}: passes through, without tables`);
+    const walk = leafWalk(state, requester, pasid, translation);
+    if (walk === undefined) continue;
+    const report = budget.report();
+    const ending = only === undefined ? `,"requester":"${name}"}\n` : '}\n';
+    for (const chunk of mappingChunks(walk, report)) {
+      await io.out(chunk.map((leaf) => jsonLine(leaf, ending)).join(''));
+      listed += chunk.length;
+      if (!io.outIsTerminal) progress.update(() => `${name}: ${plural(listed, 'mapping')}`);
+    }
+    progress.clear();
+    budget.spend(report);
+    const faults = tableFaultLines(report);
+    if (faults.length > 0) remarks.add(`${name}: ${faults[0]}`, ...faults.slice(1));
+    if (report.cutAt !== undefined) {
+      remarks.end();
+      io.err(`viommu: ${name}: ${cutText(report, budget.total.leaves)}\n`);
+      return ExitCode.Different;
+    }
+  }
+  remarks.end();
+  return ExitCode.Ok;
+}
+
+function jsonLine({ iova, pages, target, access }: Mapping, ending: string): string {
+  const where = `{"iova":"${formatPage(iova)}","size":${jsonBytes(pages)},"gpa":"${formatPage(target)}"`;
+  return `${where},"perm":"${formatPerm(access)}"${ending}`;
+}

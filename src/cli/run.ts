@@ -1,0 +1,103 @@
+/** The command `viommu` as a function: from arguments to an exit status. @module */
+import { readFileSync } from 'node:fs';
+import { debuglog } from 'node:util';
+import { Command, CommanderError } from 'commander';
+import { GuestFileError } from '../guests/index.ts';
+import { ExitCode, UsageError } from './exit-codes.ts';
+import { type CommandIo, OutputClosedError, OutputError } from './io.ts';
+import { mapsCommand } from './maps.ts';
+import { replayCommand, type ReplayJob } from './replay.ts';
+import type { Session } from './session.ts';
+import { translateCommand } from './translate.ts';
+
+const debug = debuglog('viommu');
+
+/**
+ * Runs one command line (without interpreter and script) to its end. Never throws, and never ends the process.
+ *
+ * @param job what `replay` runs; replaced in tests
+ */
+export async function run(argv: readonly string[], io: CommandIo, job?: ReplayJob): Promise<ExitCode> {
+  const session: Session = { io, exitCode: ExitCode.Ok };
+  try {
+    await program(session, job).parseAsync(argv, { from: 'user' });
+    return session.exitCode;
+  } catch (error) {
+    return failure(error, io);
+  }
+}
+
+function program(session: Session, job: ReplayJob | undefined): Command {
+  const { io } = session;
+  /** Commander writes without waiting; what it wrote is small. */
+  const output = {
+    writeOut: (text: string): void => void io.out(text).catch(() => {}),
+    writeErr: (text: string): void => io.err(text),
+    outputError: (text: string, write: (text: string) => void): void =>
+      write(escapeControls(text.replace(/^error: /, 'viommu: '))),
+    getOutHelpWidth: (): number => io.columns ?? HELP_WIDTH,
+    getErrHelpWidth: (): number => io.columns ?? HELP_WIDTH,
+  };
+  const commands = [replayCommand(session, job), mapsCommand(session), translateCommand(session)];
+  const root = new Command('viommu')
+    .description(
+      "The IOMMU side of a virtual machine: look into a guest's IOMMU, and keep a host IOMMU equal to it.",
+    )
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'explain a command')
+    .addHelpText('after', HELP);
+  for (const command of commands) root.addCommand(command);
+  for (const command of [root, ...commands]) {
+    command.configureOutput(output).exitOverride().helpOption('-h, --help', 'explain this command');
+    command.showHelpAfterError(`See: viommu ${command === root ? '' : `${command.name()} `}--help`);
+  }
+  return root;
+}
+
+const HELP_WIDTH = 100;
+
+const HELP = `
+Examples:
+  $ viommu replay
+      the whole story on real guests: plug a device, replay, follow, compare
+  $ viommu maps captures/vtd-legacy-e1000
+      what a captured guest's IOMMU maps, and for whom
+  $ viommu translate captures/vtd-legacy-e1000 --requester 02:00.0 0xffe59123
+      one address through every table
+
+Exit status:
+  0  done; equal, complete, translated
+  1  done, and there is something to look at: a difference, a listing that was cut, a fault
+  2  not done: the command line is wrong or an input cannot be read
+
+Colours are for terminals only, and NO_COLOR turns them off.
+`;
+
+/** What went wrong in words for people, and the status for it. */
+function failure(error: unknown, io: CommandIo): ExitCode {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Unusable;
+  // Whoever closed the pipe has all that was wanted.
+  if (error instanceof OutputClosedError) return ExitCode.Ok;
+  if (error instanceof GuestFileError || error instanceof UsageError || error instanceof OutputError) {
+    io.err(`viommu: ${error.message}\n`);
+    return ExitCode.Unusable;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  io.err(
+    `viommu: internal error: ${escapeControls(message)}; please report it with the command line and its input ` +
+      '(NODE_DEBUG=viommu shows where it happened)\n',
+  );
+  debug('%o', error);
+  return ExitCode.Unusable;
+}
+
+/** Arguments are echoed in errors, and a terminal takes control characters for instructions. */
+function escapeControls(text: string): string {
+  return text.replace(/(?!\n)\p{Cc}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** From src/cli and from dist/cli alike, package.json is two folders up. */
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { readonly version: string }).version;
+}

@@ -1,0 +1,293 @@
+import { IommuRegion, type Mapping } from '../iommu/index.ts';
+import {
+  type AddressSpace,
+  type MemoryListener,
+  type MemorySection,
+  type Observer,
+  RamRegion,
+  TranslatingRegion,
+} from '../memory/index.ts';
+import { type AttachReport, attachReport } from './attach-report.ts';
+import { describeLost, describeRefused, observeFailure } from './describe-failure.ts';
+import type { HostIommu } from './host-iommu.ts';
+import { HostQueue } from './host-queue.ts';
+import { IommuSection } from './iommu-section.ts';
+import { LimitGuard } from './limit-guard.ts';
+import { RamSection } from './ram-section.ts';
+import { PlugRefusedError, type Quarantine, type Refusal } from './refusal.ts';
+import type { MapperContext, SectionMapper } from './section-mapper.ts';
+import { SectionReporter } from './section-reporter.ts';
+
+/** Where a container is; `attaching` and `detaching` last until the host has confirmed. */
+export type ContainerState =
+  | { readonly kind: 'detached' | 'attaching' | 'attached' | 'detaching' }
+  | Quarantine;
+
+/** How a container is called, and who hears of it. */
+export interface VfioContainerOptions {
+  /** Name for people, of the device or group. */
+  readonly name: string;
+  /** Hears of `not-mapped`, `not-ram`, `quarantined`, `host-lost`, `released` and `callback-failed`. */
+  readonly observer?: Observer;
+  /**
+   * Called once for every quarantine, so that the guest can be told in the way of its IOMMU. From then on nothing is
+   * mapped; that what was mapped is gone is sure after the next barrier. It should not throw.
+   */
+  readonly onQuarantine?: (quarantine: Quarantine) => void;
+}
+
+type Phase = 'detached' | 'attaching' | 'attached' | 'quarantined' | 'releasing' | 'detaching';
+
+/**
+ * Mirrors what a device sees, one address space, into one host IOMMU, which must be nobody else's.
+ *
+ * RAM is mapped where it is seen, translated sections are replayed and followed, sections that come and go take their
+ * mappings with them. A plug takes place as a whole or not at all. When later something cannot be mirrored, the device
+ * is quarantined: one that lacks mappings its guest believes in is worse than one that is cut off.
+ */
+export class VfioContainer implements MemoryListener {
+  readonly name: string;
+  readonly #space: AddressSpace;
+  readonly #host: HostIommu;
+  readonly #queue: HostQueue;
+  readonly #context: MapperContext;
+  readonly #reporter: SectionReporter;
+  readonly #onQuarantine: ((quarantine: Quarantine) => void) | undefined;
+  /** The sections that the address space shows and a host can hold, by first page. */
+  readonly #sections: Map<number, SectionMapper> = new Map();
+  #phase: Phase = 'detached';
+  /** Why nothing may be mapped; the first reason counts, unless the host is lost after it. */
+  #failure: Refusal | undefined;
+  #quarantine: Quarantine | undefined;
+  /** The last of attach, release and detach while it is not over: they take turns. */
+  #turn: Promise<void> | undefined;
+
+  /** Does nothing to either side until {@link attach}. RangeError when the host announces no page size. */
+  constructor(space: AddressSpace, host: HostIommu, options: VfioContainerOptions) {
+    this.name = options.name;
+    this.#space = space;
+    this.#host = host;
+    this.#onQuarantine = options.onQuarantine;
+    this.#reporter = new SectionReporter(options.name, options.observer);
+    this.#queue = new HostQueue(host, {
+      hostRefused: (refusal) => this.#fail(describeRefused(host.name, refusal, this.#find(refusal.iova))),
+      hostLost: (error) => this.#fail(describeLost(host.name, error)),
+    });
+    this.#context = {
+      queue: this.#queue,
+      guard: new LimitGuard(host),
+      reporter: this.#reporter,
+      failed: (refusal) => {
+        this.#fail(refusal);
+        void this.barrier();
+      },
+      barrier: () => this.barrier(),
+    };
+  }
+
+  /** Where the container is. A quarantined device stays so while its release is under way. */
+  get state(): ContainerState {
+    const phase = this.#phase;
+    if (phase === 'quarantined' || phase === 'releasing') return this.#quarantine as Quarantine;
+    return { kind: phase };
+  }
+
+  /** What the host should hold, ascending, in pages of the address space; exact after a barrier. */
+  *mappings(): Iterable<Mapping> {
+    for (const mapper of this.#ascending()) yield* mapper.mappings();
+  }
+
+  /**
+   * Plugs the device: everything that its address space shows now goes into the host, and is followed from then on.
+   *
+   * @throws PlugRefusedError when any of it was refused or cannot be followed: then all was taken back, the host has
+   *   confirmed that, and nobody is listening any more. Error when the container is attached already.
+   */
+  attach(): Promise<AttachReport> {
+    return this.#inTurn(() => this.#attach());
+  }
+
+  /** Unplugs the device: when this resolves the host has confirmed that nothing is left, or is lost. Never rejects. */
+  detach(): Promise<void> {
+    return this.#inTurn(() => this.#detach());
+  }
+
+  /**
+   * Lifts a quarantine: maps what the address space shows now, as {@link attach} does. Nothing happens when the device
+   * is not quarantined.
+   *
+   * @throws PlugRefusedError when something was refused again: then the device stays quarantined, for that reason.
+   */
+  release(): Promise<void> {
+    return this.#inTurn(() => this.#release());
+  }
+
+  /** See {@link MemoryListener.barrier}. Never throws: what the host refuses ends in a quarantine, not here. */
+  barrier(): void | Promise<void> {
+    return this.#queue.barrier();
+  }
+
+  sectionAdded(section: MemorySection): void {
+    const mapper = this.#mapperOf(section);
+    if (mapper === undefined) return;
+    this.#sections.set(section.start, mapper);
+    this.#activate(mapper);
+  }
+
+  sectionRemoved(section: MemorySection): void {
+    const mapper = this.#sections.get(section.start);
+    this.#sections.delete(section.start);
+    mapper?.deactivate();
+  }
+
+  async #attach(): Promise<AttachReport> {
+    if (this.#phase !== 'detached') throw new Error(`${this.name} is attached already: detach it first`);
+    this.#refuseLostHost();
+    this.#phase = 'attaching';
+    this.#failure = undefined;
+    const notRamBefore = this.#reporter.notRamCount;
+    this.#space.addListener(this);
+    const notRam = this.#reporter.notRamCount - notRamBefore;
+    const report = attachReport(this.#ascending(), this.#queue.held, notRam);
+    const refusal = await this.#conclude();
+    if (refusal === undefined) return report;
+    this.#leave();
+    throw new PlugRefusedError(this.name, this.#host.name, refusal);
+  }
+
+  async #detach(): Promise<void> {
+    if (this.#phase === 'detached') return;
+    this.#phase = 'detaching';
+    this.#withdraw();
+    await this.#confirmed();
+    this.#leave();
+  }
+
+  async #release(): Promise<void> {
+    if (this.#phase !== 'quarantined') return;
+    await this.#confirmed();
+    this.#refuseLostHost();
+    this.#phase = 'releasing';
+    this.#failure = undefined;
+    for (const mapper of this.#ascending()) this.#activate(mapper);
+    const refusal = await this.#conclude();
+    if (refusal === undefined) {
+      this.#reporter.observe({ kind: 'released', message: `${this.name} has its mappings again` });
+      return;
+    }
+    this.#phase = 'quarantined';
+    this.#quarantine = quarantineFor(refusal);
+    throw new PlugRefusedError(this.name, this.#host.name, refusal);
+  }
+
+  /** The listener is the last to go: until the host has confirmed, a guest's invalidation must wait for it. */
+  #leave(): void {
+    this.#space.removeListener(this);
+    this.#sections.clear();
+    this.#quarantine = undefined;
+    this.#phase = 'detached';
+  }
+
+  #refuseLostHost(): void {
+    if (!this.#queue.lost || this.#failure === undefined) return;
+    throw new PlugRefusedError(this.name, this.#host.name, this.#failure);
+  }
+
+  /** Waits for the host's word on a plug or release. Why it failed, if it did, when the host has confirmed that nothing is left of it. */
+  async #conclude(): Promise<Refusal | undefined> {
+    const answer = this.barrier();
+    if (answer !== undefined) await answer;
+    if (this.#failure === undefined) {
+      // In the same breath as the question: a refusal that arrives after it must find the device attached.
+      this.#phase = 'attached';
+      this.#quarantine = undefined;
+      return undefined;
+    }
+    await this.#confirmed();
+    return this.#failure;
+  }
+
+  /** Waits until nothing is on its way to the host. Only while nothing new is mapped: a busy guest would keep it here. */
+  async #confirmed(): Promise<void> {
+    for (let answer = this.barrier(); answer !== undefined; answer = this.barrier()) await answer;
+  }
+
+  #activate(mapper: SectionMapper): void {
+    if (this.#failure !== undefined || this.#phase === 'detaching') return;
+    const refusal = mapper.activate();
+    if (refusal !== undefined) this.#context.failed(refusal);
+  }
+
+  /** Takes everything back, and ends all following. */
+  #withdraw(): void {
+    for (const mapper of this.#sections.values()) mapper.deactivate();
+  }
+
+  #fail(refusal: Refusal): void {
+    const before = this.#failure;
+    if (before !== undefined && (refusal.cause !== 'host-lost' || before.cause === 'host-lost')) return;
+    this.#failure = refusal;
+    this.#withdraw();
+    const phase = this.#phase;
+    if (phase === 'attaching' || phase === 'releasing') return;
+    observeFailure(this.#reporter, this.name, refusal);
+    if (phase !== 'attached' && phase !== 'quarantined') return;
+    const quarantine = quarantineFor(refusal);
+    this.#phase = 'quarantined';
+    this.#quarantine = quarantine;
+    if (phase === 'attached') this.#tell(quarantine);
+  }
+
+  #tell(quarantine: Quarantine): void {
+    try {
+      this.#onQuarantine?.(quarantine);
+    } catch (error) {
+      // Whatever fails in there, the guest's other devices and this device's barrier must go on.
+      this.#reporter.observe({
+        kind: 'callback-failed',
+        message: `onQuarantine of ${this.name} threw: ${String(error)}`,
+      });
+    }
+  }
+
+  #mapperOf(section: MemorySection): SectionMapper | undefined {
+    const { region } = section;
+    if (region instanceof RamRegion) return new RamSection(this.#context, section, region);
+    if (region instanceof IommuRegion) return new IommuSection(this.#context, section, region);
+    if (region instanceof TranslatingRegion) {
+      this.#reporter.notMapped(
+        section,
+        region.name,
+        'for it tells nobody of its mappings: use an IommuRegion',
+      );
+    }
+    return undefined;
+  }
+
+  #ascending(): SectionMapper[] {
+    return [...this.#sections].sort(([a], [b]) => a - b).map(([, mapper]) => mapper);
+  }
+
+  #find(page: number): Mapping | undefined {
+    for (const mapper of this.#sections.values()) {
+      const mapping = mapper.find(page);
+      if (mapping !== undefined) return mapping;
+    }
+    return undefined;
+  }
+
+  /** A step that begins when the one before is over; at once when there is none. */
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.#turn === undefined ? step() : this.#turn.then(step);
+    const over = (): void => {
+      if (this.#turn === turn) this.#turn = undefined;
+    };
+    const turn = result.then(over, over);
+    this.#turn = turn;
+    return result;
+  }
+}
+
+function quarantineFor(refusal: Refusal): Quarantine {
+  return { ...refusal, kind: refusal.cause === 'host-lost' ? 'host-lost' : 'quarantined' };
+}

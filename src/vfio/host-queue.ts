@@ -1,0 +1,165 @@
+import type { Mapping } from '../iommu/index.ts';
+import { HostRefusedError, type HostIommu, type HostRefusal, type RamSlice } from './host-iommu.ts';
+
+/** Told when a host did not do what was asked. Must unmap everything that it mapped, and must not throw. */
+export interface HostFailures {
+  /** The host did not carry out a mapping. */
+  hostRefused(refusal: HostRefusal): void;
+  /** What the host holds is no longer known: it failed, or did not carry out an unmap. */
+  hostLost(error: unknown): void;
+}
+
+/**
+ * What goes to a host, in order, and what is known of it.
+ *
+ * At most one barrier is on its way to the host; those who ask meanwhile share the next one. So there is always one
+ * stretch of operations to which an answer belongs. Whatever the answer is, a barrier ends well: a refusal makes the
+ * owner unmap everything, and the barrier is over when the host has confirmed that, or is lost.
+ */
+export class HostQueue {
+  readonly #host: HostIommu;
+  readonly #failures: HostFailures;
+  #held = 0;
+  #lost = false;
+  /** Whether anything was sent since the last barrier. */
+  #sent = false;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  /** What map() or unmap() threw, which a host should leave to its barrier. */
+  #thrown: { readonly error: unknown } | undefined;
+  /** Unmaps sent so far, and how many they were when the stretch to which the next answer belongs began. */
+  #unmaps = 0;
+  #unmapsBefore = 0;
+  /**
+   * First pages of mappings that the last answer said were refused, until the next answer. True when the mapping that
+   * is there now is surely the refused one, and not another that took its place meanwhile.
+   */
+  #refused: Map<number, boolean> = new Map();
+
+  constructor(host: HostIommu, failures: HostFailures) {
+    this.#host = host;
+    this.#failures = failures;
+  }
+
+  /** Mappings that the host should hold. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Whether the host failed, for good. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  map(mapping: Mapping, ram: RamSlice): void {
+    this.#held++;
+    this.#sent = true;
+    try {
+      this.#host.map(mapping, ram);
+    } catch (error) {
+      this.#thrown ??= { error };
+    }
+  }
+
+  /** Takes back what `map` sent with this `iova` and `pages`. A strict host would answer ENOENT for what it refused. */
+  unmap(iova: number, pages: number): void {
+    this.#held--;
+    if (this.#refused.get(iova) === true) {
+      this.#refused.delete(iova);
+      return;
+    }
+    this.#unmaps++;
+    this.#sent = true;
+    try {
+      this.#host.unmap(iova, pages);
+    } catch (error) {
+      this.#thrown ??= { error };
+    }
+  }
+
+  /**
+   * Returns, or resolves, when everything sent so far is confirmed or has been dealt with; a host that answers at once
+   * never makes it a promise. Never throws.
+   */
+  barrier(): void | Promise<void> {
+    if (this.#running !== undefined) {
+      if (!this.#sent) return this.#running;
+      this.#next ??= this.#running.then(() => {
+        this.#next = undefined;
+        return this.barrier();
+      });
+      return this.#next;
+    }
+    if (!this.#sent) return;
+    const answer = this.#confirm();
+    if (answer === undefined) return this.#running;
+    this.#running = this.#over(answer);
+    return this.#running;
+  }
+
+  async #over(answer: Promise<void>): Promise<void> {
+    await answer;
+    this.#running = undefined;
+  }
+
+  #confirm(): Promise<void> | undefined {
+    while (this.#sent) {
+      this.#sent = false;
+      const unmapsBefore = this.#unmapsBefore;
+      this.#unmapsBefore = this.#unmaps;
+      try {
+        const answer = this.#askHost();
+        if (answer !== undefined) return this.#await(answer, unmapsBefore);
+        this.#refused.clear();
+        return undefined;
+      } catch (error) {
+        this.#failed(error, unmapsBefore);
+      }
+    }
+    this.#refused.clear();
+    return undefined;
+  }
+
+  async #await(answer: Promise<void>, unmapsBefore: number): Promise<void> {
+    try {
+      await answer;
+      this.#refused.clear();
+    } catch (error) {
+      this.#failed(error, unmapsBefore);
+      await this.#confirm();
+    }
+  }
+
+  #askHost(): void | Promise<void> {
+    const thrown = this.#thrown;
+    if (thrown === undefined) return this.#host.barrier();
+    this.#thrown = undefined;
+    // The host has yet to answer for the operations that it did take.
+    this.#sent = true;
+    throw thrown.error;
+  }
+
+  #failed(error: unknown, unmapsBefore: number): void {
+    if (!(error instanceof HostRefusedError)) {
+      this.#refused.clear();
+      this.#loseHost(error);
+      return;
+    }
+    const certain = this.#unmaps === unmapsBefore;
+    const refusedBefore = this.#refused;
+    const maps = error.refusals.filter((refusal) => refusal.op === 'map');
+    this.#refused = new Map(maps.map((refusal) => [refusal.iova, certain]));
+    // The unmap of a mapping that was refused finds nothing; any other that was not carried out leaves a mapping live.
+    const stray = error.refusals.some(
+      ({ op, iova }) => op === 'unmap' && !refusedBefore.has(iova) && !this.#refused.has(iova),
+    );
+    const [first] = maps;
+    if (first !== undefined) this.#failures.hostRefused(first);
+    if (stray) this.#loseHost(error);
+  }
+
+  #loseHost(error: unknown): void {
+    this.#lost = true;
+    this.#failures.hostLost(error);
+  }
+}
