@@ -1,1 +1,12 @@
-export {};
+/**
+ * The IOMMU side of a virtual machine. This face has everything that runs anywhere, a browser included; what reads
+ * captures and cores is in `viommu/guests` and needs Node.
+ *
+ * @module
+ */
+export * from './iommu/index.ts';
+export * from './machine/index.ts';
+export * from './memory/index.ts';
+export * from './models/vtd/index.ts';
+export * from './pci/index.ts';
+export * from './vfio/index.ts';

@@ -2,6 +2,7 @@
 import { formatRequesterId, type RequesterId, type WalkReport } from '../iommu/index.ts';
 import { formatPage, formatRange } from '../memory/index.ts';
 import { faultReason } from '../models/vtd/index.ts';
+import type { SharedBudget } from './maps-listing.ts';
 import { formatCount, plural } from './text.ts';
 
 /** `LCT.2 (0x02): The context entry is not present.` */
@@ -24,10 +25,10 @@ export function tableFaultLines(report: WalkReport): string[] {
 }
 
 /** What there is to say about a walk that was cut, with the remedy. */
-export function cutText(report: WalkReport, total: number): string {
+export function cutText(report: WalkReport, budget: SharedBudget): string {
   return (
-    `the walk was cut at IOVA ${formatPage(report.cutAt ?? 0)} by the budget of ${plural(total, 'mapping')}, and what ` +
-    'follows is missing; if the guest may really have so many, raise --budget'
+    `the walk was cut at IOVA ${formatPage(report.cutAt ?? 0)} after ${budget.spent}, and what follows is missing; if ` +
+    'the guest may really have so many, raise --budget'
   );
 }
 

@@ -25,10 +25,12 @@ export function* mappingChunks(
       (batch) => {
         const { pages } = batch;
         for (let i = 0; i < batch.length; i++) {
-          const iova = batch.iova[i]!;
-          // Where stages are nested, a walk that begins inside a first-stage leaf yields its earlier pieces again.
-          if (iova < start) continue;
-          chunk.push({ iova, pages, target: batch.target[i]!, access: batch.access[i]! as Access });
+          chunk.push({
+            iova: batch.iova[i]!,
+            pages,
+            target: batch.target[i]!,
+            access: batch.access[i]! as Access,
+          });
         }
         if (chunk.length < CHUNK_LEAVES) return true;
         const last = chunk.at(-1)!;

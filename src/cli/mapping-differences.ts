@@ -7,6 +7,7 @@ export type Comparison =
   | 'replay against the tables'
   | 'replay against QEMU'
   | 'host against the final tables'
+  | 'final tables against the recorded memory'
   | 'final tables against the listing';
 
 /** One mapping that is not as expected. Byte addresses. */
@@ -76,7 +77,8 @@ export function compareMappings(
 
 /** The mappings as QEMU's VFIO code tells them: it knows read-only and the rest, so `w` becomes `rw`. */
 export function* asQemuTells(mappings: Iterable<Mapping>): Iterable<Mapping> {
-  for (const mapping of mappings) yield mapping.access === Access.Write ? { ...mapping, access: Access.ReadWrite } : mapping;
+  for (const mapping of mappings)
+    yield mapping.access === Access.Write ? { ...mapping, access: Access.ReadWrite } : mapping;
 }
 
 /**

@@ -1,10 +1,9 @@
 import { formatRequesterId, type Mapping } from '../iommu/index.ts';
-import { formatPage } from '../memory/index.ts';
 import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
 import { ExitCode } from './exit-codes.ts';
 import type { CommandIo } from './io.ts';
 import { mappingChunks } from './mapping-chunks.ts';
-import { chosenRequesters, leafWalk, type ListingRequest, SharedBudget } from './maps-listing.ts';
+import { chosenRequesters, leafWalk, type ListingRequest, SharedBudget, tablesKey } from './maps-listing.ts';
 import { Progress } from './progress.ts';
 import { Remarks } from './session.ts';
 import { formatPerm, jsonBytes, plural } from './text.ts';
@@ -21,6 +20,8 @@ export async function listAsJson(io: CommandIo, request: ListingRequest): Promis
   const progress = new Progress(io);
   const budget = new SharedBudget(request.leaves);
   let listed = 0;
+  /** Which requester's table faults have been told, by tables. */
+  const faulty = new Map<string, string>();
   for (const finding of chosenRequesters(state, only, pasid)) {
     if (finding.kind === 'blocked') {
       remarks.add(`${requesterRange(finding.first, finding.last)}: ${faultText(finding.code)}`);
@@ -42,10 +43,16 @@ export async function listAsJson(io: CommandIo, request: ListingRequest): Promis
     progress.clear();
     budget.spend(report);
     const faults = tableFaultLines(report);
-    if (faults.length > 0) remarks.add(`${name}: ${faults[0]}`, ...faults.slice(1));
+    if (faults.length > 0) {
+      const key = tablesKey(translation);
+      const before = key === undefined ? undefined : faulty.get(key);
+      if (before !== undefined) remarks.add(`${name}: the same table faults as ${before}`);
+      else remarks.add(`${name}: ${faults[0]}`, ...faults.slice(1));
+      if (key !== undefined && before === undefined) faulty.set(key, name);
+    }
     if (report.cutAt !== undefined) {
       remarks.end();
-      io.err(`viommu: ${name}: ${cutText(report, budget.total.leaves)}\n`);
+      io.err(`viommu: ${name}: ${cutText(report, budget)}\n`);
       return ExitCode.Different;
     }
   }
@@ -54,6 +61,11 @@ export async function listAsJson(io: CommandIo, request: ListingRequest): Promis
 }
 
 function jsonLine({ iova, pages, target, access }: Mapping, ending: string): string {
-  const where = `{"iova":"${formatPage(iova)}","size":${jsonBytes(pages)},"gpa":"${formatPage(target)}"`;
+  const where = `{"iova":"${hexPage(iova)}","size":${jsonBytes(pages)},"gpa":"${hexPage(target)}"`;
   return `${where},"perm":"${formatPerm(access)}"${ending}`;
+}
+
+/** As formatPage, without the bigint: there may be millions of lines. */
+function hexPage(page: number): string {
+  return page === 0 ? '0x0' : `0x${page.toString(16)}000`;
 }

@@ -9,6 +9,7 @@ import {
 import type { LeafWalk } from './mapping-chunks.ts';
 import { findRequesters, type TableFinding } from './requesters.ts';
 import type { Source } from './source.ts';
+import { formatCount } from './text.ts';
 
 /** What to list. */
 export interface ListingRequest {
@@ -45,6 +46,15 @@ export class SharedBudget {
   /** A report whose walk may use up what is left. */
   report(): WalkReport {
     return new WalkReport({ entries: this.#entries, leaves: this.#leaves });
+  }
+
+  /** What has been used and what there was, for people. */
+  get spent(): string {
+    const { entries, leaves } = this.total;
+    return (
+      `${formatCount(leaves - this.#leaves)} of ${formatCount(leaves)} mappings and ` +
+      `${formatCount(entries - this.#entries)} of ${formatCount(entries)} table entries`
+    );
   }
 
   /** Takes off what the walk of `report` used. */

@@ -1,5 +1,5 @@
 import { formatRequesterId, type RequesterId, type WalkReport } from '../iommu/index.ts';
-import { formatPage, formatRange } from '../memory/index.ts';
+import { bytesOf, formatPage, formatRange } from '../memory/index.ts';
 import { type RemappingState, type RequestTranslation, spec } from '../models/vtd/index.ts';
 import { ExitCode } from './exit-codes.ts';
 import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
@@ -10,7 +10,16 @@ import { Progress } from './progress.ts';
 import { type MappingRun, RunCollector } from './runs.ts';
 import type { Source } from './source.ts';
 import { type Style, styleOf } from './style.ts';
-import { alignColumns, formatBytes, formatCount, formatPages, formatPerm, plural } from './text.ts';
+import {
+  alignColumns,
+  formatBytes,
+  formatCount,
+  formatPages,
+  formatPerm,
+  plural,
+  printable,
+  sizeLines,
+} from './text.ts';
 
 /** Runs of a requester that are shown before the rest is only counted. */
 const RUNS_SHOWN = 20;
@@ -20,7 +29,7 @@ export async function listAsText(io: CommandIo, request: ListingRequest): Promis
   const { source, requester: only, pasid } = request;
   const style = styleOf(io);
   const state = source.iommu;
-  await io.out(`${style.heading(source.title)}\n${unitLine(state)}\n`);
+  await io.out(`${style.heading(printable(source.title))}\n${unitLine(state)}\n`);
   if (!state.translationEnabled) return ExitCode.Ok;
   const budget = new SharedBudget(request.leaves);
   /** Who showed which tables first. */
@@ -50,7 +59,7 @@ export async function listAsText(io: CommandIo, request: ListingRequest): Promis
     budget.spend(report);
     for (const line of tableFaultLines(report)) await io.out(`  ${style.bad(line)}\n`);
     if (report.cutAt !== undefined) {
-      io.err(`viommu: ${formatRequesterId(requester)}: ${cutText(report, budget.total.leaves)}\n`);
+      io.err(`viommu: ${formatRequesterId(requester)}: ${cutText(report, budget)}\n`);
       return ExitCode.Different;
     }
   }
@@ -67,35 +76,26 @@ async function listRuns(
 ): Promise<void> {
   const style = styleOf(io);
   const progress = new Progress(io);
-  const limit = request.all ? Infinity : RUNS_SHOWN;
-  let lines: MappingRun[] = [];
-  let taken = 0;
-  const collector = new RunCollector((run) => {
-    if (taken++ < limit) lines.push(run);
-  });
-  const flush = async (): Promise<void> => {
-    if (lines.length === 0) return;
-    const text = runLines(lines).join('\n');
-    lines = [];
-    await io.out(`${text}\n`);
+  const collector = new RunCollector(request.all ? Infinity : RUNS_SHOWN);
+  const showKept = async (): Promise<void> => {
+    const runs = collector.kept.splice(0);
+    if (runs.length > 0) await io.out(`${runLines(runs).join('\n')}\n`);
   };
   for (const chunk of mappingChunks(walk, report)) {
     for (const leaf of chunk) collector.push(leaf);
-    if (request.all) await flush();
-    if (!io.outIsTerminal || !request.all)
+    if (request.all) await showKept();
+    if (!io.outIsTerminal || !request.all) {
       progress.update(() => `${name}: ${plural(collector.leaves, 'mapping')}`);
+    }
   }
   collector.finish();
   progress.clear();
-  await flush();
-  const hidden = taken - Math.min(taken, limit);
-  if (hidden > 0)
+  await showKept();
+  const hidden = request.all ? 0 : collector.runs - RUNS_SHOWN;
+  if (hidden > 0) {
     await io.out(`  ${style.aside(`... and ${plural(hidden, 'run')} more: --all shows them`)}\n`);
-  await io.out(
-    summaryLines(collector)
-      .map((line) => `  ${line}\n`)
-      .join(''),
-  );
+  }
+  await io.out(`  ${summaryLine(collector)}\n`);
 }
 
 function runLines(runs: readonly MappingRun[]): string[] {
@@ -108,16 +108,18 @@ function runLines(runs: readonly MappingRun[]): string[] {
   return alignColumns(rows);
 }
 
-function summaryLines(collector: RunCollector): string[] {
+function summaryLine(collector: RunCollector): string {
   const { leaves, runs, pages } = collector;
-  if (leaves === 0) return ['nothing is mapped'];
-  const total = formatBytes(BigInt(pages) << 12n);
-  const counts = collector
-    .counts()
-    .map(
-      ({ pages, access, count }) => `${formatCount(count)} of ${formatPages(pages)} ${formatPerm(access)}`,
-    );
-  return [`${plural(leaves, 'mapping')} in ${plural(runs, 'run')}, ${total}: ${counts.join(', ')}`];
+  if (leaves === 0) return 'nothing is mapped';
+  const sizes = sizeLines(
+    collector.counts().map(({ pages, access, count }) => ({
+      bytes: bytesOf(pages),
+      perm: formatPerm(access),
+      count,
+    })),
+  );
+  const total = formatBytes(bytesOf(pages));
+  return `${plural(leaves, 'mapping')} in ${plural(runs, 'run')}, ${total}; ${sizes.join('; ')}`;
 }
 
 /** What the unit does as a whole. */
@@ -163,10 +165,13 @@ function describeFunction({ capture }: Source, requester: RequesterId): string {
   const found = capture?.pci.find(({ bdf }) => bdf === name);
   const parts: string[] = [];
   if (found !== undefined) {
-    const id = (value: number): string => value.toString(16).padStart(4, '0');
-    const driver = found.driver === null ? 'no driver' : `driver ${found.driver}`;
-    parts.push(`${id(found.vendor)}:${id(found.device)}, ${driver}`);
+    const driver = found.driver === null ? 'no driver' : `driver ${printable(found.driver)}`;
+    parts.push(`${pciId(found.vendor)}:${pciId(found.device)}, ${driver}`);
   }
   if (capture?.plugRequester === name) parts.push('where the device was plugged in');
   return parts.length === 0 ? '' : `  (${parts.join('; ')})`;
+}
+
+function pciId(value: number): string {
+  return value.toString(16).padStart(4, '0');
 }

@@ -25,8 +25,6 @@ export type Outcome =
       readonly gpa: bigint;
       /** What the tables permit. */
       readonly access: Access;
-      /** Pages of the leaf (of the smaller one where stages are nested); undefined where no table is involved. */
-      readonly pages: number | undefined;
       /** Whether the guest has RAM there. */
       readonly ram: boolean;
     };
@@ -52,7 +50,7 @@ export function outcomeOf(state: RemappingState, request: Request): Outcome {
     return { kind: 'interrupt' };
   }
   if (!state.translationEnabled) {
-    return { kind: 'untranslated', gpa: iova, access: Access.ReadWrite, pages: undefined, ram: isRam(iova) };
+    return { kind: 'untranslated', gpa: iova, access: Access.ReadWrite, ram: isRam(iova) };
   }
   const region = new VtdRegion('VT-d', state, requester, { iotlb: false });
   const index = pasid ?? 0;
@@ -77,7 +75,6 @@ export function outcomeOf(state: RemappingState, request: Request): Outcome {
     kind: passesThrough ? 'pass-through' : 'translated',
     gpa,
     access: entry.access,
-    pages: passesThrough ? undefined : entry.pages,
     ram: isRam(gpa),
   };
 }

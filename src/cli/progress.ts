@@ -1,4 +1,5 @@
 import type { CommandIo } from './io.ts';
+import { printable } from './text.ts';
 
 /** A status line that changes more often only costs time. */
 const INTERVAL_MS = 100;
@@ -23,7 +24,7 @@ export class Progress {
     if (now < this.#next) return;
     this.#next = now + INTERVAL_MS;
     const width = (this.#io.columns ?? 80) - 1;
-    this.#io.err(`\r\x1b[K${text().slice(0, width)}`);
+    this.#io.err(`\r\x1b[K${printable(text()).slice(0, width)}`);
     this.#shown = true;
   }
 

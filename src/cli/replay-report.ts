@@ -2,9 +2,9 @@
 import { formatAddress } from '../memory/index.ts';
 import type { CommandIo } from './io.ts';
 import type { MappingDifference } from './mapping-differences.ts';
-import type { ReplayOptions, ReplayResult } from './replay-job.ts';
+import type { ReplayOptions, ReplayResult } from './replay-result.ts';
 import { type Style, styleOf } from './style.ts';
-import { alignColumns, formatBytes, formatCount, plural } from './text.ts';
+import { alignColumns, formatBytes, formatCount, plural, printable, sizeLines } from './text.ts';
 
 /** One line for programs; these keys, in this order. */
 export function replayJson(result: ReplayResult): string {
@@ -23,21 +23,22 @@ export function replayText(
   const style = styleOf(io);
   const rows: [string, string][] = [['device', deviceText(result, host)]];
   if (result.refused !== undefined) {
-    rows.push(['refused', style.bad(result.refused)]);
+    rows.push(['refused', style.bad(printable(result.refused))]);
   } else {
     rows.push(
       ['replay', replayLine(result, style)],
       ['events', eventsLine(result, style)],
-      ['mappings', mappingsText(result)],
+      ...mappingRows(result),
       ['host', hostText(result)],
       ['times', timesText(result)],
     );
   }
-  for (const note of result.notes) rows.push(['note', note]);
-  const verdict = result.equal ? style.good('equal') : style.bad('different');
+  for (const note of result.notes) rows.push(['note', printable(note)]);
+  const failed = result.refused === undefined ? 'different' : 'the plug was refused';
+  const verdict = result.equal ? style.good('equal') : style.bad(failed);
   const lines = [
-    `${style.heading(result.capture)}: ${verdict}`,
-    `  ${style.aside(result.description)}`,
+    `${style.heading(printable(result.capture))}: ${verdict}`,
+    `  ${style.aside(printable(result.description))}`,
     ...alignColumns(rows).map((line) => `  ${line}`),
     ...differenceLines(result).map((line) => `  ${line}`),
   ];
@@ -74,14 +75,17 @@ function eventsLine({ eventsPlayed, finalMappings, finalEqual }: ReplayResult, s
   const equal = finalEqual
     ? style.good("equal to the guest's tables")
     : style.bad("not equal to the guest's tables");
-  return `${plural(eventsPlayed, 'event')} played, ${end}, ${equal}`;
+  const played = eventsPlayed === 0 ? 'none in the capture' : `${plural(eventsPlayed, 'event')} played`;
+  return `${played}; ${end}, ${equal}`;
 }
 
-function mappingsText({ bySize }: ReplayResult): string {
-  if (bySize.length === 0) return 'none';
-  return bySize
-    .map(({ size, access, count }) => `${formatCount(count)} of ${formatBytes(BigInt(size))} ${access}`)
-    .join(', ');
+/** A row a size; the label stands in the first. */
+function mappingRows({ bySize }: ReplayResult): [string, string][] {
+  const lines = sizeLines(
+    bySize.map(({ size, access, count }) => ({ bytes: BigInt(size), perm: access, count })),
+  );
+  if (lines.length === 0) return [['mappings', 'none']];
+  return lines.map((line, i) => [i === 0 ? 'mappings' : '', line]);
 }
 
 function hostText({ hostMessages }: ReplayResult): string {
@@ -89,11 +93,14 @@ function hostText({ hostMessages }: ReplayResult): string {
   return `${plural(maps, 'map')}, ${plural(unmaps, 'unmap')}, ${plural(barriers, 'barrier')}`;
 }
 
-function timesText({ times }: ReplayResult): string {
-  const ms = (value: number): string =>
-    `${value < 10 ? value.toFixed(1) : formatCount(Math.round(value))} ms`;
-  const qemu = times.qemuReplayMs === null ? '' : ` (QEMU: ${ms(times.qemuReplayMs)})`;
-  return `load ${ms(times.loadMs)}, replay ${ms(times.replayMs)}${qemu}, events ${ms(times.eventsMs)}`;
+function timesText({ times, eventsPlayed }: ReplayResult): string {
+  const qemu = times.qemuReplayMs === null ? '' : ` (QEMU: ${milliseconds(times.qemuReplayMs)})`;
+  const events = eventsPlayed === 0 ? '' : `, events ${milliseconds(times.eventsMs)}`;
+  return `load ${milliseconds(times.loadMs)}, replay ${milliseconds(times.replayMs)}${qemu}${events}`;
+}
+
+function milliseconds(value: number): string {
+  return `${value < 10 ? value.toFixed(1) : formatCount(Math.round(value))} ms`;
 }
 
 function differenceLines({ differences, differenceCount }: ReplayResult): string[] {

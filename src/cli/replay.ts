@@ -3,10 +3,10 @@ import { GuestFileError, shippedCaptures } from '../guests/index.ts';
 import { pageSizeArgument } from './arguments.ts';
 import { ExitCode } from './exit-codes.ts';
 import { Progress } from './progress.ts';
-import type { ReplayOptions, ReplayResult } from './replay-job.ts';
+import type { ReplayOptions, ReplayResult } from './replay-result.ts';
 import { replayJson, replaySummary, replayText } from './replay-report.ts';
 import type { Session } from './session.ts';
-import { formatCount } from './text.ts';
+import { formatCount, printable } from './text.ts';
 
 /** The job itself: replays one capture folder. */
 export type ReplayJob = (folder: string, options: ReplayOptions) => Promise<ReplayResult>;
@@ -66,12 +66,14 @@ async function replayAll(
         host,
         hostPageSize,
         progress: (done, total, what) =>
-          progress.update(() => `${folder}: ${what}, ${formatCount(done)} of ${formatCount(total)}`),
+          progress.update(() =>
+            total > 1 ? `${what}, ${formatCount(done)} of ${formatCount(total)}` : what,
+          ),
       });
       progress.clear();
       count[result.equal ? 'equal' : 'different']++;
       if (options.json === true) {
-        if (result.refused !== undefined) io.err(`viommu: ${folder}: ${result.refused}\n`);
+        if (result.refused !== undefined) io.err(`viommu: ${printable(`${folder}: ${result.refused}`)}\n`);
         await io.out(replayJson(result));
       } else {
         await io.out(replayText(result, options, io));

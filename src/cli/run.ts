@@ -8,6 +8,7 @@ import { type CommandIo, OutputClosedError, OutputError } from './io.ts';
 import { mapsCommand } from './maps.ts';
 import { replayCommand, type ReplayJob } from './replay.ts';
 import type { Session } from './session.ts';
+import { printable } from './text.ts';
 import { translateCommand } from './translate.ts';
 
 const debug = debuglog('viommu');
@@ -34,7 +35,7 @@ function program(session: Session, job: ReplayJob | undefined): Command {
     writeOut: (text: string): void => void io.out(text).catch(() => {}),
     writeErr: (text: string): void => io.err(text),
     outputError: (text: string, write: (text: string) => void): void =>
-      write(escapeControls(text.replace(/^error: /, 'viommu: '))),
+      write(printableLines(text.replace(/^error: /, 'viommu: '))),
     getOutHelpWidth: (): number => io.columns ?? HELP_WIDTH,
     getErrHelpWidth: (): number => io.columns ?? HELP_WIDTH,
   };
@@ -44,7 +45,6 @@ function program(session: Session, job: ReplayJob | undefined): Command {
       "The IOMMU side of a virtual machine: look into a guest's IOMMU, and keep a host IOMMU equal to it.",
     )
     .version(version(), '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'explain a command')
     .addHelpText('after', HELP);
   for (const command of commands) root.addCommand(command);
   for (const command of [root, ...commands]) {
@@ -73,27 +73,27 @@ Exit status:
 Colours are for terminals only, and NO_COLOR turns them off.
 `;
 
+/** Arguments are echoed in errors of several lines. */
+function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}
+
 /** What went wrong in words for people, and the status for it. */
 function failure(error: unknown, io: CommandIo): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Unusable;
   // Whoever closed the pipe has all that was wanted.
   if (error instanceof OutputClosedError) return ExitCode.Ok;
   if (error instanceof GuestFileError || error instanceof UsageError || error instanceof OutputError) {
-    io.err(`viommu: ${error.message}\n`);
+    io.err(`viommu: ${printable(error.message)}\n`);
     return ExitCode.Unusable;
   }
   const message = error instanceof Error ? error.message : String(error);
   io.err(
-    `viommu: internal error: ${escapeControls(message)}; please report it with the command line and its input ` +
+    `viommu: internal error: ${printable(message)}; please report it with the command line and its input ` +
       '(NODE_DEBUG=viommu shows where it happened)\n',
   );
   debug('%o', error);
   return ExitCode.Unusable;
-}
-
-/** Arguments are echoed in errors, and a terminal takes control characters for instructions. */
-function escapeControls(text: string): string {
-  return text.replace(/(?!\n)\p{Cc}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** From src/cli and from dist/cli alike, package.json is two folders up. */

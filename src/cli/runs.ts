@@ -18,55 +18,74 @@ export interface LeafCount {
   readonly count: number;
 }
 
-/** Takes leaves in ascending order, hands out runs as they end, and counts. */
+/** Takes leaves in ascending order, makes runs of them, keeps the first ones, and counts all. */
 export class RunCollector {
   /** Leaves taken. */
   leaves = 0;
-  /** Runs handed out. */
+  /** Runs found. */
   runs = 0;
   /** Pages in all leaves. */
   pages = 0;
+  /** Runs found and kept since this was last emptied. */
+  readonly kept: MappingRun[] = [];
+  readonly #limit: number;
   readonly #counts: Map<number, { pages: number; access: number; count: number }> = new Map();
-  readonly #emit: (run: MappingRun) => void;
-  #run: { iova: number; pages: number; target: number; access: number; leaves: number } | undefined;
+  // The run that waits for its next leaf. Fields and not an object: a listing may have millions of runs.
+  #iova = 0;
+  #target = 0;
+  #pages = 0;
+  #access = 0;
+  #leaves = 0;
 
-  constructor(emit: (run: MappingRun) => void) {
-    this.#emit = emit;
+  /** @param limit runs that are kept; further ones are only counted */
+  constructor(limit: number) {
+    this.#limit = limit;
   }
 
   push(leaf: Mapping): void {
+    const { iova, pages, target, access } = leaf;
     this.leaves++;
-    this.pages += leaf.pages;
-    this.#count(leaf);
-    const run = this.#run;
+    this.pages += pages;
+    this.#count(pages, access);
     if (
-      run !== undefined &&
-      run.iova + run.pages === leaf.iova &&
-      run.target + run.pages === leaf.target &&
-      run.access === leaf.access
+      this.#leaves > 0 &&
+      this.#iova + this.#pages === iova &&
+      this.#target + this.#pages === target &&
+      this.#access === access
     ) {
-      run.pages += leaf.pages;
-      run.leaves++;
+      this.#pages += pages;
+      this.#leaves++;
       return;
     }
     this.finish();
-    this.#run = { ...leaf, leaves: 1 };
+    this.#iova = iova;
+    this.#target = target;
+    this.#pages = pages;
+    this.#access = access;
+    this.#leaves = 1;
   }
 
-  /** Hands out the run that waits for its next leaf. */
+  /** Ends the run that waits for its next leaf. */
   finish(): void {
-    if (this.#run === undefined) return;
-    this.runs++;
-    this.#emit(this.#run);
-    this.#run = undefined;
+    if (this.#leaves === 0) return;
+    if (this.runs++ < this.#limit) {
+      this.kept.push({
+        iova: this.#iova,
+        pages: this.#pages,
+        target: this.#target,
+        access: this.#access,
+        leaves: this.#leaves,
+      });
+    }
+    this.#leaves = 0;
   }
 
-  /** By size, then permission. */
+  /** In no order. */
   counts(): LeafCount[] {
-    return [...this.#counts.values()].sort((a, b) => a.pages - b.pages || a.access - b.access);
+    return [...this.#counts.values()];
   }
 
-  #count({ pages, access }: Mapping): void {
+  #count(pages: number, access: number): void {
     const key = pages * 4 + access;
     const known = this.#counts.get(key);
     if (known === undefined) this.#counts.set(key, { pages, access, count: 1 });

@@ -13,7 +13,7 @@ export class Remarks {
   readonly #limit: number;
   #lines = 0;
 
-  constructor(io: CommandIo, limit = 200) {
+  constructor(io: CommandIo, limit = 100) {
     this.#io = io;
     this.#limit = limit;
   }

@@ -19,7 +19,8 @@ import {
 } from '../models/vtd/index.ts';
 import { coreRegisters } from './core-registers.ts';
 import { UsageError } from './exit-codes.ts';
-import { type GuestMemory, guestMemory, ramOfCore } from './guest-machine.ts';
+import type { GuestMemory } from '../machine/index.ts';
+import { capturedMemory, ramOfCore } from './captured-memory.ts';
 
 /** Kinds of IOMMU that are emulated here, as captures and `--model` spell them. */
 export const MODELS: readonly string[] = ['vtd'];
@@ -114,7 +115,7 @@ async function openCore(path: string, options: SourceOptions): Promise<Source> {
     );
   }
   const core = await loadElfCore(path);
-  const { memory } = guestMemory(ramOfCore(core), core, path);
+  const { memory } = capturedMemory(ramOfCore(core), core, path);
   const bytes = coreRegisters(options.rtaddr, options.cap, options.ecap);
   try {
     const iommu = VtdIommu.fromRegisters({
@@ -151,7 +152,7 @@ export async function openCapture(folder: string, options: OpenCaptureOptions = 
   }
   const registers = capture.requireRegisters(LEAST_REGISTER_BYTES);
   const { bytes } = final ? registers.final : registers.start;
-  const machine = guestMemory(capture.ram, await memoryOf(capture, final, file), file);
+  const machine = capturedMemory(capture.ram, await memoryOf(capture, final, file), file);
   const iommu = restoredUnit(machine.memory, bytes, unit, file, final);
   return { ...machine, capture, iommu };
 }

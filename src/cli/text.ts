@@ -1,5 +1,5 @@
 /** Numbers and addresses as people read them. @module */
-import { Access, bytesOf, formatAccess, formatAddress, formatPage } from '../memory/index.ts';
+import { Access, bytesOf, formatAccess, PAGE_SIZE } from '../memory/index.ts';
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const;
 
@@ -33,20 +33,23 @@ export function plural(count: number, one: string, many: string = `${one}s`): st
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
 
+/** Text from a file or a command line for a terminal, where control characters are instructions: they are escaped. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** Both words of a 64-bit entry, all sixteen digits. */
 export function formatEntry(lo: number, hi: number): string {
-  const word = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
-  return `0x${word(hi)}${word(lo)}`;
+  return `0x${hexWord(hi)}${hexWord(lo)}`;
 }
 
-/** A size for JSON, in bytes: a number as long as it is exact, else digits that JSON.parse would round. */
+function hexWord(value: number): string {
+  return (value >>> 0).toString(16).padStart(8, '0');
+}
+
+/** The digits of a size in bytes: exact also where a number would be rounded. */
 export function jsonBytes(pages: number): string {
-  return bytesOf(pages).toString();
-}
-
-/** An address with the low twelve bits that pages do not have. */
-export function formatAt(page: number, offset: number): string {
-  return offset === 0 ? formatPage(page) : formatAddress(bytesOf(page) + BigInt(offset));
+  return Number.isSafeInteger(pages * PAGE_SIZE) ? String(pages * PAGE_SIZE) : bytesOf(pages).toString();
 }
 
 /** `r`, `w`, `rw`; walks never yield leaves that permit nothing. */
@@ -65,4 +68,29 @@ export function alignColumns(rows: readonly (readonly string[])[], gap = '  '): 
   return rows.map((row) =>
     row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))).join(gap),
   );
+}
+
+/** How many mappings there are of one size and permission. */
+export interface SizeCount {
+  readonly bytes: bigint;
+  /** `r`, `w` or `rw`. */
+  readonly perm: string;
+  readonly count: number;
+}
+
+const PERM_ORDER = ['r', 'w', 'rw'];
+
+/** One line a size, ascending: `4 KiB: 758 r, 431 w, 15,531 rw`. */
+export function sizeLines(counts: readonly SizeCount[]): string[] {
+  const bySize = new Map<bigint, SizeCount[]>();
+  for (const count of counts) {
+    const same = bySize.get(count.bytes);
+    if (same === undefined) bySize.set(count.bytes, [count]);
+    else same.push(count);
+  }
+  const sizes = [...bySize.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
+  return sizes.map(([bytes, same]) => {
+    const sorted = [...same].sort((a, b) => PERM_ORDER.indexOf(a.perm) - PERM_ORDER.indexOf(b.perm));
+    return `${formatBytes(bytes)}: ${sorted.map(({ count, perm }) => `${formatCount(count)} ${perm}`).join(', ')}`;
+  });
 }

@@ -33,13 +33,15 @@ export interface Trace {
   /** undefined while translation is off: no table is looked at. */
   readonly translation: RequestTranslation | undefined;
   readonly steps: readonly TraceStep[];
+  /** Pages of the leaf, of the smaller one where stages are nested; undefined when no leaf was reached. */
+  readonly leafPages: number | undefined;
 }
 
 /** Follows `request` and changes nothing. The tables are shown for the interrupt range too, which they do not rule. */
 export function traceRequest(state: RemappingState, request: Request): Trace {
   const { requester, pasid } = request;
   const steps: TraceStep[] = [];
-  if (!state.translationEnabled) return { translation: undefined, steps };
+  if (!state.translationEnabled) return { translation: undefined, steps, leafPages: undefined };
   const translation = lookupRequest(state, requester, pasid, (step) => {
     const { words } = step;
     const entry: string[] = [];
@@ -53,27 +55,30 @@ export function traceRequest(state: RemappingState, request: Request): Trace {
       meaning: structureMeaning(step, state.capability),
     });
   });
-  if (translation.kind !== 'fault' && translation.kind !== 'pass-through') {
-    traceStages(state, translation, pageOf(request.iova), steps);
-  }
-  return { translation, steps };
+  const leafPages =
+    translation.kind === 'fault' || translation.kind === 'pass-through'
+      ? undefined
+      : traceStages(state, translation, pageOf(request.iova), steps);
+  return { translation, steps, leafPages };
 }
 
+/** Adds the steps through all stages; the pages of the leaf, if there is one. */
 function traceStages(
   state: RemappingState,
   translation: Exclude<RequestTranslation, { kind: 'fault' | 'pass-through' }>,
   page: number,
   steps: TraceStep[],
-): void {
+): number | undefined {
   const { first, second } = stagesOf(state, translation);
-  const throughSecond = (name: string, depth: 0 | 1, at: number): void => {
-    if (second === undefined || translation.secondStage === undefined) return;
+  const throughSecond = (name: string, depth: 0 | 1, at: number): number | undefined => {
+    if (second === undefined || translation.secondStage === undefined) return undefined;
     const { root } = translation.secondStage;
-    traceStage({ name, stage: second, root, depth, unreadable: 'it is not in RAM' }, at, steps);
+    const how = { name, stage: second, root, depth, unreadable: 'it is not in RAM' };
+    const found = traceStage(how, at, steps);
+    return found?.kind === 'leaf' ? found.pages : undefined;
   };
   if (first === undefined || translation.kind === 'second-stage') {
-    throughSecond('second stage', 0, page);
-    return;
+    return throughSecond('second stage', 0, page);
   }
   const nested = second !== undefined;
   const found = traceStage(
@@ -83,13 +88,15 @@ function traceStages(
       root: translation.firstStage.root,
       depth: 0,
       unreadable: nested ? 'the second stage leads to no RAM that may be read' : 'it is not in RAM',
-      beforeTable: (level, table) => throughSecond(`second stage of the level ${level} table`, 1, table),
+      beforeTable: (level, table) => void throughSecond(`second stage of the level ${level} table`, 1, table),
     },
     page,
     steps,
   );
-  if (found?.kind === 'leaf')
-    throughSecond('second stage of the page', 1, found.target + (page - found.iova));
+  if (found?.kind !== 'leaf') return undefined;
+  if (!nested) return found.pages;
+  const inner = throughSecond('second stage of the page', 1, found.target + (page - found.iova));
+  return inner === undefined ? undefined : Math.min(found.pages, inner);
 }
 
 interface StageTrace {

@@ -6,7 +6,7 @@ import type { CommandIo } from './io.ts';
 import type { Outcome, OutcomeFault, Request } from './outcome.ts';
 import type { Source } from './source.ts';
 import { type Style, styleOf } from './style.ts';
-import { alignColumns, formatPages, formatPerm, jsonBytes } from './text.ts';
+import { alignColumns, formatPages, formatPerm, jsonBytes, printable } from './text.ts';
 import type { Trace, TraceStep } from './trace.ts';
 
 /** A request with all that is known about it. */
@@ -34,7 +34,7 @@ export function translationJson({ request, trace, outcome }: Translated): string
       entry,
       meaning,
     })),
-    ...outcomeFields(outcome),
+    ...outcomeFields(outcome, trace),
   };
   return `${JSON.stringify(result)}\n`;
 }
@@ -44,7 +44,7 @@ function translationFields(translation: RequestTranslation): Record<string, unkn
   return { translation: translation.kind, domain: translation.domain };
 }
 
-function outcomeFields(outcome: Outcome): Record<string, unknown> {
+function outcomeFields(outcome: Outcome, { leafPages }: Trace): Record<string, unknown> {
   switch (outcome.kind) {
     case 'interrupt':
       return { outcome: outcome.kind };
@@ -61,7 +61,7 @@ function outcomeFields(outcome: Outcome): Record<string, unknown> {
         outcome: outcome.kind,
         gpa: formatAddress(outcome.gpa),
         perm: formatPerm(outcome.access),
-        ...(outcome.pages === undefined ? {} : { size: Number(jsonBytes(outcome.pages)) }),
+        ...(leafPages === undefined ? {} : { size: Number(jsonBytes(leafPages)) }),
         ram: outcome.ram,
       };
   }
@@ -72,10 +72,11 @@ function faultFields({ code, condition, reason }: OutcomeFault): Record<string, 
 }
 
 /** A page for people. */
-export function translationText({ source, request, trace, outcome }: Translated, io: CommandIo): string {
+export function translationText(translated: Translated, io: CommandIo): string {
+  const { source, request, trace } = translated;
   const style = styleOf(io);
-  const lines = [style.heading(source.title), headline(request), ...stepLines(trace.steps, style)];
-  return `${[...lines, ...outcomeLines(request, outcome, style)].join('\n')}\n`;
+  const lines = [style.heading(printable(source.title)), headline(request), ...stepLines(trace.steps, style)];
+  return `${[...lines, ...outcomeLines(translated, style)].join('\n')}\n`;
 }
 
 function headline({ requester, pasid, iova, access }: Request): string {
@@ -111,7 +112,8 @@ function stepLines(steps: readonly TraceStep[], style: Style): string[] {
   });
 }
 
-function outcomeLines({ iova, access }: Request, outcome: Outcome, style: Style): string[] {
+function outcomeLines({ request, trace, outcome }: Translated, style: Style): string[] {
+  const { iova, access } = request;
   switch (outcome.kind) {
     case 'interrupt':
       return [
@@ -139,7 +141,7 @@ function outcomeLines({ iova, access }: Request, outcome: Outcome, style: Style)
         style.good(`${formatAddress(iova)} as it is: the requester passes through${ramNote(outcome.ram)}`),
       ];
     case 'translated': {
-      const size = outcome.pages === undefined ? '' : `${formatPages(outcome.pages)} leaf, `;
+      const size = trace.leafPages === undefined ? '' : `${formatPages(trace.leafPages)} leaf, `;
       const permission =
         access === Access.None ? formatPerm(outcome.access) : `${formatPerm(outcome.access)} permitted`;
       return [

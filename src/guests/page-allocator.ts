@@ -83,14 +83,19 @@ export class PageAllocator {
     for (const page of kept) this.#returnedSet.add(page);
   }
 
+  /** Whether the page is RAM and not free. */
+  inUse(page: number): boolean {
+    const holds = (range: PageRange): boolean => page >= range.start && page < range.end;
+    return !this.#returnedSet.has(page) && !this.#fresh.some(holds) && this.ram.some(holds);
+  }
+
   /**
    * Takes back a page that is in use, whoever took it: also one that the captured guest did.
    *
    * @throws PageAllocatorError `not-in-use` for a page that is free already or is no RAM
    */
   free(page: number): void {
-    const holds = (range: PageRange): boolean => page >= range.start && page < range.end;
-    if (this.#returnedSet.has(page) || this.#fresh.some(holds) || !this.ram.some(holds)) {
+    if (!this.inUse(page)) {
       const range = formatRange({ start: page, end: page + 1 });
       throw new PageAllocatorError(
         'not-in-use',

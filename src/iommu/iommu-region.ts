@@ -91,7 +91,8 @@ export abstract class IommuRegion extends TranslatingRegion {
   /** Translates the byte address `iova`; `Access.None` asks and leaves no trace. RangeError beyond the region. */
   translate(iova: bigint, access: Access, index = 0): IommuTlbEntry {
     const page = pageOf(iova);
-    if (page >= this.pages) throw new RangeError(`IOVA 0x${iova.toString(16)} lies beyond region ${this.name}`);
+    if (page >= this.pages)
+      throw new RangeError(`IOVA 0x${iova.toString(16)} lies beyond region ${this.name}`);
     return this.translatePage(page, access, index);
   }
 
@@ -114,7 +115,11 @@ export abstract class IommuRegion extends TranslatingRegion {
    *   cut: then all that was told has been taken back and nothing is registered.
    */
   registerNotifierReplay(n: IommuNotifier, granularity: bigint, isWrite: boolean): ReplayReport {
-    if (granularity < BigInt(PAGE_SIZE) || (granularity & (granularity - 1n)) !== 0n || granularity >> 64n !== 0n) {
+    if (
+      granularity < BigInt(PAGE_SIZE) ||
+      (granularity & (granularity - 1n)) !== 0n ||
+      granularity >> 64n !== 0n
+    ) {
       throw new RangeError(`replay granularity ${granularity} is not a power of two of at least 4096 bytes`);
     }
     if (n.events !== 'map-and-unmap') {
@@ -189,7 +194,8 @@ export abstract class IommuRegion extends TranslatingRegion {
     if (this.notifiers.includes(n)) throw new Error(`the notifier is registered with ${this.name} already`);
     const remedy = this.refuses(n.events, n.index);
     if (remedy !== undefined) throw new NotifierRefusedError(`${this.name}: ${remedy}`);
-    const shadow = n.events === 'map-and-unmap' ? new Shadow(n, this, { ...how, budget: this.budget }) : undefined;
+    const shadow =
+      n.events === 'map-and-unmap' ? new Shadow(n, this, { ...how, budget: this.budget }) : undefined;
     const registration = { notifier: n, shadow };
     this.#registrations.add(registration);
     if (shadow !== undefined) this.#watchTarget();
@@ -236,6 +242,8 @@ export abstract class IommuRegion extends TranslatingRegion {
         ramChanged = false;
         if (listening && changed) this.#resolveAnew(gone);
       },
+      // RAM that goes is gone only when it is gone from the hosts that reach it through here.
+      barrier: () => this.barrier(),
     };
     this.target.addListener(this.#targetListener);
     listening = true;

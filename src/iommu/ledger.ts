@@ -260,6 +260,11 @@ export class LedgerCursor {
     return { iova: this.iova, pages: this.pages, target: this.target, flags: this.flags };
   }
 
+  /** Changes the flags of the mapping at the cursor. */
+  setFlags(flags: number): void {
+    this.#chunks[this.#at]!.flags[this.#index] = flags;
+  }
+
   /** To the next mapping. */
   next(): void {
     this.#index++;
@@ -291,26 +296,15 @@ export class LedgerCursor {
    * unchanged reconcile.
    */
   skipEqual(batch: LeafBatch, from: number): number {
-    const { iova, target, access, pages, length } = batch;
+    const { length } = batch;
     let i = from;
     while (i < length && this.#at < this.#chunks.length) {
       const chunk = this.#chunks[this.#at]!;
-      const chunkIova = chunk.iova;
-      const chunkPages = chunk.pages;
-      const chunkTarget = chunk.target;
-      const chunkFlags = chunk.flags;
       const begin = this.#index;
       const count = Math.min(length - i, chunk.length - begin);
-      let n = 0;
-      while (
-        n < count &&
-        chunkIova[begin + n] === iova[i + n] &&
-        chunkTarget[begin + n] === target[i + n] &&
-        chunkPages[begin + n] === pages &&
-        chunkFlags[begin + n] === access[i + n]
-      ) {
-        n++;
-      }
+      const n = isSamePages(chunk, begin, batch, i, count)
+        ? equalTargets(chunk, begin, batch, i, count)
+        : equalMappings(chunk, begin, batch, i, count);
       i += n;
       this.#index += n;
       if (this.#index < chunk.length) return i;
@@ -318,4 +312,52 @@ export class LedgerCursor {
     }
     return i;
   }
+}
+
+/**
+ * Whether `count` mappings and `count` leaves are one and the same run of single pages. Mappings do not overlap: as many
+ * of them as there are pages from the first to the last are each one page.
+ */
+function isSamePages(chunk: Chunk, begin: number, batch: LeafBatch, from: number, count: number): boolean {
+  const first = batch.iova[from]!;
+  const last = first + count - 1;
+  return (
+    batch.pages === 1 &&
+    batch.iova[from + count - 1] === last &&
+    chunk.iova[begin] === first &&
+    chunk.iova[begin + count - 1] === last &&
+    chunk.pages[begin + count - 1] === 1
+  );
+}
+
+/** How many of the first `count` lead to the same target with the same access. */
+function equalTargets(chunk: Chunk, begin: number, batch: LeafBatch, from: number, count: number): number {
+  const { target: chunkTarget, flags: chunkFlags } = chunk;
+  const { target, access } = batch;
+  let n = 0;
+  while (
+    n < count &&
+    chunkTarget[begin + n] === target[from + n] &&
+    chunkFlags[begin + n] === access[from + n]
+  ) {
+    n++;
+  }
+  return n;
+}
+
+/** How many of the first `count` are equal in everything. */
+function equalMappings(chunk: Chunk, begin: number, batch: LeafBatch, from: number, count: number): number {
+  const { iova: chunkIova, pages: chunkPages, target: chunkTarget, flags: chunkFlags } = chunk;
+  const { iova, pages, target, access } = batch;
+  let n = 0;
+  while (
+    n < count &&
+    chunkIova[begin + n] === iova[from + n] &&
+    chunkTarget[begin + n] === target[from + n] &&
+    chunkPages[begin + n] === pages &&
+    chunkFlags[begin + n] === access[from + n]
+  ) {
+    n++;
+  }
+  return n;
 }

@@ -15,8 +15,9 @@ export type NotifierEvents = 'unmap' | 'map-and-unmap' | 'device-iotlb-unmap';
 export interface IommuEvent extends Mapping {
   readonly op: 'map' | 'unmap';
   /**
-   * Shadows only: whether the target is RAM. A mapping onto a hole or a device is told with false, and so is its end:
-   * such a mapping must never be given to a host IOMMU. Mappings of RAM end where the RAM section ends.
+   * Shadows only: whether the target is RAM that the access fits. A mapping onto a hole or a device, or one for writing
+   * alone onto ROM, is told with false, and so is its end: such a mapping must never be given to a host IOMMU. Mappings
+   * of RAM end where the RAM section ends.
    */
   readonly ram: boolean;
 }

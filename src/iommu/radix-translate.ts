@@ -44,11 +44,11 @@ export function translateRadix(table: RadixTable, page: number, visit?: StepVisi
   let access = 3;
   // Levels only descend, so a table that points at itself ends here too.
   for (;;) {
-    if (!memory.locate(tablePage, cursor)) return { kind: 'fault', level, fault: format.outsideRam(level) };
     const span = format.span(level);
     const index = Math.floor((page - base) / span);
     // A format that skips levels leaves addresses that no table below stands for.
     if (index > 511) return { kind: 'not-present', level };
+    if (!memory.locate(tablePage, cursor)) return { kind: 'fault', level, fault: format.outsideRam(level) };
     const at = cursor.base + index * 2;
     const lo = cursor.words[at]!;
     const hi = cursor.words[at + 1]!;

@@ -22,8 +22,13 @@ import { Ledger, type LedgerCursor, type LedgerMapping } from './ledger.ts';
 import type { Incomplete, IommuEvent, IommuNotifier, ReplayReport } from './notifier.ts';
 import { type WalkBudget, WalkReport } from './walk-report.ts';
 
-/** Ledger flag beside the access bits: the target is not RAM. */
+/** Ledger flag beside the access bits: the target is not RAM that the access fits. */
 const NOT_RAM = 4;
+/** The flags whose change is a change for the sink. */
+const SEEN_BY_SINK = 7;
+/** Ledger flags of a leaf that was split: it began before this piece, it goes on behind it. */
+const CONTINUED = 8;
+const CONTINUES = 16;
 
 /** What a shadow needs of the region it shadows. */
 export interface ShadowSource {
@@ -232,7 +237,8 @@ class ReconcilePass {
     this.#view = source.target.view;
     this.#cursor = shadow.ledger.cursor(0);
     this.#trusting = !anew && options.granule === 1;
-    this.#runs = options.granule > 1 ? new GranuleRuns(options.granule, (leaf) => this.#leaf(leaf)) : undefined;
+    this.#runs =
+      options.granule > 1 ? new GranuleRuns(options.granule, (leaf) => this.#leaf(leaf)) : undefined;
   }
 
   /**
@@ -263,7 +269,8 @@ class ReconcilePass {
       this.incomplete = { kind: 'walk-cut', report };
       return;
     }
-    while (this.#cursor.valid && this.#cursor.iova < range.end && !this.#shadow.interrupted) this.#unmapHere();
+    while (this.#cursor.valid && this.#cursor.iova < range.end && !this.#shadow.interrupted)
+      this.#unmapHere();
   }
 
   #batch(batch: LeafBatch): boolean {
@@ -298,39 +305,40 @@ class ReconcilePass {
 
   /** Splits a leaf where its target stops being one section of RAM, and places the pieces. */
   #leaf(leaf: Mapping): void {
-    let done = 0;
-    while (done < leaf.pages && this.incomplete === undefined && !this.#shadow.interrupted) {
-      const target = leaf.target + done;
+    const last = leaf.target + leaf.pages;
+    let target = leaf.target;
+    while (target < last && this.incomplete === undefined && !this.#shadow.interrupted) {
       let section = this.#section;
       if (section === undefined || target < section.start || target >= section.end) {
         section = this.#view.find(target);
         this.#section = section;
       }
-      const iova = leaf.iova + done;
-      if (section?.region instanceof RamRegion) {
-        const pages = Math.min(leaf.pages - done, section.end - target);
-        const access = section.region.readonly ? ((leaf.access & Access.Read) as Access) : leaf.access;
-        if (this.#wants(access)) this.#place({ iova, pages, target, access }, true);
-        done += pages;
-      } else {
-        const end = nextRam(this.#view, target, leaf.target + leaf.pages);
-        this.#place({ iova, pages: end - target, target, access: leaf.access }, false);
-        done += end - target;
-      }
+      const ram = section?.region instanceof RamRegion ? section.region : undefined;
+      const end =
+        ram === undefined ? nextRam(this.#view, target, last) : Math.min(last, section?.end ?? last);
+      const usable = accessTo(ram, leaf.access);
+      const fits = this.#wants(usable);
+      const marks =
+        (target > leaf.target ? CONTINUED : 0) | (end < last ? CONTINUES : 0) | (fits ? 0 : NOT_RAM);
+      const iova = leaf.iova + (target - leaf.target);
+      this.#place({ iova, pages: end - target, target, access: fits ? usable : leaf.access }, marks);
+      target = end;
     }
   }
 
-  #place(piece: Mapping, ram: boolean): void {
+  /** `marks` are the ledger flags beside the access. */
+  #place(piece: Mapping, marks: number): void {
     const cursor = this.#cursor;
-    const flags = piece.access | (ram ? 0 : NOT_RAM);
+    const flags = piece.access | marks;
     const end = piece.iova + piece.pages;
     while (cursor.valid && cursor.iova < end) {
       const same =
         cursor.iova === piece.iova &&
         cursor.pages === piece.pages &&
         cursor.target === piece.target &&
-        cursor.flags === flags;
+        (cursor.flags & SEEN_BY_SINK) === (flags & SEEN_BY_SINK);
       if (same) {
+        cursor.setFlags(flags);
         cursor.next();
         return;
       }
@@ -341,7 +349,7 @@ class ReconcilePass {
       this.#missing = true;
       return;
     }
-    if (!this.#shadow.tellMap(piece, ram)) {
+    if (!this.#shadow.tellMap(piece, (marks & NOT_RAM) === 0)) {
       this.incomplete = { kind: 'refused', mapping: { ...piece } };
       return;
     }
@@ -363,13 +371,16 @@ class ReconcilePass {
    * after a few rounds; each looks at one page of the tables.
    */
   #widen(range: PageRange): PageRange {
+    const limits = this.#shadow.range;
     let { start, end } = range;
-    let edge = this.#edgeOf(start);
+    let edge: PageRange = { start, end: start };
+    // A range that has reached its limits cannot grow there: an invalidation of everything looks at no edge.
+    if (start > limits.start) edge = this.#edgeOf(start);
     while (edge.start < start) {
       start = edge.start;
       edge = this.#edgeOf(start);
     }
-    if (edge.end < end) edge = this.#edgeOf(end - 1);
+    if (edge.end < end && end < limits.end) edge = this.#edgeOf(end - 1);
     while (edge.end > end) {
       end = edge.end;
       edge = this.#edgeOf(end - 1);
@@ -382,17 +393,20 @@ class ReconcilePass {
     let start = page;
     let end = page + 1;
     const held = this.#shadow.ledger.find(page);
-    if (held !== undefined) {
-      start = held.iova;
-      end = held.iova + held.pages;
-    }
+    if (held !== undefined) ({ start, end } = this.#wholeLeaf(held));
     const probe = new WalkReport(this.#options.budget);
     const visit = (batch: LeafBatch): boolean => {
       start = Math.min(start, batch.iova[0]!);
       end = Math.max(end, batch.iova[batch.length - 1]! + batch.pages);
       return true;
     };
-    this.#source.walk({ start: page, end: page + 1 }, this.#shadow.notifier.index, visit, probe, this.#options.granule);
+    this.#source.walk(
+      { start: page, end: page + 1 },
+      this.#shadow.notifier.index,
+      visit,
+      probe,
+      this.#options.granule,
+    );
     const { granule } = this.#options;
     const limits = this.#shadow.range;
     return {
@@ -400,10 +414,36 @@ class ReconcilePass {
       end: Math.min(limits.end, Math.ceil(end / granule) * granule),
     };
   }
+
+  /** What the leaf of which `piece` stands in the ledger covered: with one of its pages, all of them have changed. */
+  #wholeLeaf(piece: LedgerMapping): PageRange {
+    const { ledger } = this.#shadow;
+    let start = piece.iova;
+    let end = piece.iova + piece.pages;
+    for (let at = piece; (at.flags & CONTINUED) !== 0; ) {
+      const before = ledger.find(start - 1);
+      if (before === undefined || (before.flags & CONTINUES) === 0) break;
+      start = before.iova;
+      at = before;
+    }
+    for (let at = piece; (at.flags & CONTINUES) !== 0; ) {
+      const after = ledger.find(end);
+      if (after === undefined || (after.flags & CONTINUED) === 0) break;
+      end = after.iova + after.pages;
+      at = after;
+    }
+    return { start, end };
+  }
 }
 
 function hull(a: PageRange, b: PageRange): PageRange {
   return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
+}
+
+/** What of `access` the memory at a leaf's target can give. */
+function accessTo(ram: RamRegion | undefined, access: Access): Access {
+  if (ram === undefined) return Access.None;
+  return ram.readonly ? ((access & Access.Read) as Access) : access;
 }
 
 /** First page from `page` on, at most `limit`, at which RAM begins. */

@@ -32,7 +32,8 @@ export class AddressSpace {
    * registered. Throws when it is registered already.
    */
   addListener(listener: MemoryListener): void {
-    if (this.#listeners.has(listener)) throw new Error(`the listener is registered with ${this.name} already`);
+    if (this.#listeners.has(listener))
+      throw new Error(`the listener is registered with ${this.name} already`);
     const token = {};
     this.#listeners.set(listener, token);
     // What the listener changes meanwhile is committed after it has heard of the whole view.

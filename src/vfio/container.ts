@@ -165,7 +165,7 @@ export class VfioContainer implements MemoryListener {
 
   async #release(): Promise<void> {
     if (this.#phase !== 'quarantined') return;
-    await this.#confirmed();
+    if (this.barrier() !== undefined) await this.#confirmed();
     this.#refuseLostHost();
     this.#phase = 'releasing';
     this.#failure = undefined;
@@ -224,18 +224,19 @@ export class VfioContainer implements MemoryListener {
   }
 
   #fail(refusal: Refusal): void {
+    const lost = refusal.cause === 'host-lost';
     const before = this.#failure;
-    if (before !== undefined && (refusal.cause !== 'host-lost' || before.cause === 'host-lost')) return;
+    if (before !== undefined && (!lost || before.cause === 'host-lost')) return;
     this.#failure = refusal;
     this.#withdraw();
-    const phase = this.#phase;
-    if (phase === 'attaching' || phase === 'releasing') return;
-    observeFailure(this.#reporter, this.name, refusal);
-    if (phase !== 'attached' && phase !== 'quarantined') return;
+    // Who plugs or releases learns of a refusal by its error.
+    const atRunTime = this.#phase === 'attached';
+    if (lost || atRunTime) observeFailure(this.#reporter, this.name, refusal);
+    if (!atRunTime && this.#phase !== 'quarantined') return;
     const quarantine = quarantineFor(refusal);
     this.#phase = 'quarantined';
     this.#quarantine = quarantine;
-    if (phase === 'attached') this.#tell(quarantine);
+    if (atRunTime) this.#tell(quarantine);
   }
 
   #tell(quarantine: Quarantine): void {

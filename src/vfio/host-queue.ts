@@ -64,10 +64,7 @@ export class HostQueue {
   /** Takes back what `map` sent with this `iova` and `pages`. A strict host would answer ENOENT for what it refused. */
   unmap(iova: number, pages: number): void {
     this.#held--;
-    if (this.#refused.get(iova) === true) {
-      this.#refused.delete(iova);
-      return;
-    }
+    if (this.#refused.get(iova) === true) return;
     this.#unmaps++;
     this.#sent = true;
     try {
@@ -141,19 +138,26 @@ export class HostQueue {
 
   #failed(error: unknown, unmapsBefore: number): void {
     if (!(error instanceof HostRefusedError)) {
-      this.#refused.clear();
       this.#loseHost(error);
       return;
     }
     const certain = this.#unmaps === unmapsBefore;
-    const refusedBefore = this.#refused;
-    const maps = error.refusals.filter((refusal) => refusal.op === 'map');
-    this.#refused = new Map(maps.map((refusal) => [refusal.iova, certain]));
-    // The unmap of a mapping that was refused finds nothing; any other that was not carried out leaves a mapping live.
-    const stray = error.refusals.some(
-      ({ op, iova }) => op === 'unmap' && !refusedBefore.has(iova) && !this.#refused.has(iova),
-    );
-    const [first] = maps;
+    const before = this.#refused;
+    const refused = new Map<number, boolean>();
+    let first: HostRefusal | undefined;
+    let stray = false;
+    for (const refusal of error.refusals) {
+      const { op, iova, errno } = refusal;
+      if (op === 'map') {
+        first ??= refusal;
+        refused.set(iova, certain);
+      } else {
+        // The unmap of a mapping that was refused before finds nothing. Any other may have left a mapping in place.
+        const explained = errno === 'ENOENT' && (refused.delete(iova) || before.delete(iova));
+        stray ||= !explained;
+      }
+    }
+    this.#refused = refused;
     if (first !== undefined) this.#failures.hostRefused(first);
     if (stray) this.#loseHost(error);
   }

@@ -19,6 +19,10 @@ describe('a page range', () => {
     expect(pageRange(PAGES_END - 1, 1)).toEqual({ start: PAGES_END - 1, end: PAGES_END });
   });
 
+  it('may begin at page 0', () => {
+    expect(pageRange(0, 4)).toEqual({ start: 0, end: 4 });
+  });
+
   it('may be empty', () => {
     expect(pageRange(PAGES_END, 0)).toEqual({ start: PAGES_END, end: PAGES_END });
   });
@@ -36,8 +40,17 @@ describe('a page range', () => {
     expect(() => pageRange(start, pages)).toThrow(RangeError);
   });
 
-  it('shares no page with its neighbour', () => {
-    expect(overlaps({ start: 0, end: 4 }, { start: 4, end: 8 })).toBe(false);
+  it.each([
+    [
+      { start: 0, end: 4 },
+      { start: 4, end: 8 },
+    ],
+    [
+      { start: 4, end: 8 },
+      { start: 0, end: 4 },
+    ],
+  ])('%o shares no page with its neighbour %o', (a, b) => {
+    expect(overlaps(a, b)).toBe(false);
   });
 
   it('shares a page with a range that begins on its last page', () => {

@@ -56,6 +56,17 @@ describe.each(BLOCKS)('a %s block', (_name, make) => {
     expect(cursor.words[cursor.base + 1]).toBe(0x12345678);
   });
 
+  it('shows an unwritten page through a cursor that was at a written one', () => {
+    const block = make(4);
+    const cursor = new PageCursor();
+    block.locate(3, cursor, true);
+    cursor.words[cursor.base + 1023] = 1;
+
+    block.locate(2, cursor, false);
+
+    expect(cursor.bytes()).toEqual(new Uint8Array(4096));
+  });
+
   it('lends exactly one page of bytes', () => {
     const cursor = new PageCursor();
 
@@ -75,6 +86,15 @@ describe.each(BLOCKS)('a %s block', (_name, make) => {
 });
 
 describe('a dense block of several windows', () => {
+  it('takes no memory for a window that was only read', () => {
+    const block = new DenseRamBlock(2 * WINDOW);
+    const cursor = new PageCursor();
+
+    block.locate(WINDOW, cursor, false);
+
+    expect(cursor.words.length).toBe(1024);
+  });
+
   it('keeps the first page of a window apart from that of the one before', () => {
     const block = new DenseRamBlock(2 * WINDOW + 1);
 
@@ -135,5 +155,11 @@ describe('a borrowed block', () => {
 
   it('refuses a buffer that is not whole pages', () => {
     expect(() => new BorrowedRamBlock(new ArrayBuffer(4097))).toThrow(/whole 4 KiB pages/);
+  });
+
+  it('refuses more than 4 GiB', () => {
+    const huge = { byteLength: 2 ** 32 + 4096 } as ArrayBuffer;
+
+    expect(() => new BorrowedRamBlock(huge)).toThrow(/4 GiB at the most/);
   });
 });

@@ -2,9 +2,11 @@
 import type { NaiveGuest, NaiveLeaf } from './naive-guest.ts';
 import type { NaivePlace } from './naive-memory.ts';
 
-/** What a sink holds: a mapping and whether it is RAM. */
+/** What a sink holds: a mapping, whether it is RAM that the access fits, and the leaf that it is a piece of. */
 export interface NaivePiece extends NaiveLeaf {
   readonly ram: boolean;
+  readonly leafStart: number;
+  readonly leafEnd: number;
 }
 
 /** What a sink asked for. */
@@ -23,14 +25,12 @@ export function desired(guest: NaiveGuest, places: readonly NaivePlace[], wish: 
     .filter(({ access }) => !wish.isWrite || (access & 2) !== 0)
     .map((leaf) => crop(leaf, wish.start, wish.end))
     .filter(({ pages }) => pages > 0);
-  return coarsen(leaves, wish.granule)
-    .flatMap((leaf) => onPlaces(leaf, places))
-    .filter(({ access }) => (wish.isWrite ? (access & 2) !== 0 : access !== 0));
+  return coarsen(leaves, wish.granule).flatMap((leaf) => onPlaces(leaf, places, wish.isWrite));
 }
 
 /**
  * The range that a sink is right about after it heard that `range` may have changed: grown to whole granules, to the
- * guest's leaves and to what the sink held before, until nothing is cut.
+ * guest's leaves and to the leaves of what the sink held before, until nothing is cut.
  */
 export function widened(
   range: { readonly start: number; readonly end: number },
@@ -41,7 +41,8 @@ export function widened(
   let start = Math.max(range.start, wish.start);
   let end = Math.min(range.end, wish.end);
   if (start >= end) return { start, end: start };
-  const blocks = [...guest.leaves(), ...held];
+  const told = held.map(({ leafStart, leafEnd }) => ({ iova: leafStart, pages: leafEnd - leafStart }));
+  const blocks = [...guest.leaves(), ...told];
   for (;;) {
     const cut = blocks.filter(({ iova, pages }) => iova < end && iova + pages > start);
     const low = Math.min(start, ...cut.map(({ iova }) => iova));
@@ -84,21 +85,30 @@ function coarsen(leaves: readonly NaiveLeaf[], granule: number): NaiveLeaf[] {
 }
 
 /** A leaf cut where the memory behind it becomes something else. */
-function onPlaces(leaf: NaiveLeaf, places: readonly NaivePlace[]): NaivePiece[] {
+function onPlaces(leaf: NaiveLeaf, places: readonly NaivePlace[], isWrite: boolean): NaivePiece[] {
   const pieces: NaivePiece[] = [];
   let key = '';
   for (let i = 0; i < leaf.pages; i++) {
     const place = places[leaf.target + i] ?? { kind: 'hole', section: 'hole' };
-    const ram = place.kind === 'ram' || place.kind === 'rom';
-    const keyHere = ram ? place.section : '';
+    const isMemory = place.kind === 'ram' || place.kind === 'rom';
+    const keyHere = isMemory ? place.section : '';
     const last = pieces.at(-1);
     if (last !== undefined && keyHere === key) {
       pieces[pieces.length - 1] = { ...last, pages: last.pages + 1 };
       continue;
     }
     key = keyHere;
-    const access = place.kind === 'rom' ? leaf.access & 1 : leaf.access;
-    pieces.push({ iova: leaf.iova + i, pages: 1, target: leaf.target + i, access, ram });
+    const possible = isMemory ? leaf.access & (place.kind === 'rom' ? 1 : 3) : 0;
+    const ram = isWrite ? (possible & 2) !== 0 : possible !== 0;
+    pieces.push({
+      iova: leaf.iova + i,
+      pages: 1,
+      target: leaf.target + i,
+      access: ram ? possible : leaf.access,
+      ram,
+      leafStart: leaf.iova,
+      leafEnd: leaf.iova + leaf.pages,
+    });
   }
   return pieces;
 }

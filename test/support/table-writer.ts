@@ -35,10 +35,12 @@ export class TableWriter implements RadixTable {
     this.root = this.#allocate();
   }
 
-  /** A table of zeros that nothing points at yet. */
+  /** A table of zeros that nothing points at yet; below 4 GiB, so that its address fits into one word. */
   allocateTable(): number {
     this.tables++;
-    return this.#allocate();
+    const page = this.#allocate();
+    if (page >= 0x100000) throw new RangeError(`a table at page ${page} lies above 4 GiB`);
+    return page;
   }
 
   /** Writes one entry of any table. */

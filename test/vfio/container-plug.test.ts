@@ -1,8 +1,22 @@
 import { describe, expect, test } from 'vitest';
-import { Access } from '../../src/memory/index.ts';
+import { Access, type AddressSpace, type IommuTlbEntry, TranslatingRegion } from '../../src/memory/index.ts';
 import { type HostStrictness, MemoryHostIommu } from '../../src/vfio/index.ts';
 import { DelayedHostIommu } from './delayed-host.ts';
-import { BAR, held, HIGH, HOLE, LOW, reachable, reached, refusalOf, ROM, show, World } from './world.ts';
+import { BAR, differences, held, HIGH, HOLE, LOW, refusalOf, ROM, show, World } from './world.ts';
+
+/** Translates, and cannot be followed. */
+class Opaque extends TranslatingRegion {
+  readonly target: AddressSpace;
+
+  constructor(target: AddressSpace) {
+    super('opaque', 0x10);
+    this.target = target;
+  }
+
+  override translatePage(page: number): IommuTlbEntry {
+    return { iova: page, pages: 1, target: page, access: Access.ReadWrite };
+  }
+}
 
 const STRICTNESSES: readonly HostStrictness[] = ['type1', 'iommufd', 'vfio-user'];
 
@@ -39,7 +53,7 @@ describe.each(STRICTNESSES)('a plug onto %s', (strictness) => {
     expect(report.ramSections).toBe(3);
     expect(report.replayed).toBe(0);
     expect(held(host)).toEqual(['0+100 -> 0 3', '200+20 -> 200 1', '400+800 -> 400 3']);
-    expect(reached(world, host)).toEqual(reachable(world));
+    expect(differences(world, host)).toEqual([]);
   });
 
   test('keeps leaves at their own size', async () => {
@@ -121,6 +135,34 @@ describe('a plug', () => {
     expect(held(host)).toEqual(['100021+1 -> 401 3']);
     expect([...container.mappings()].map(show)).toEqual(held(host));
     expect(container.state).toEqual({ kind: 'attached' });
+  });
+
+  test('reports the faults of the tables where the device sees them', async () => {
+    const world = new World();
+    world.bus.remove(world.iommu);
+    world.bus.add(world.iommu, 0x10_0000);
+    const fault = { code: 5, reason: 'a reserved bit is set' };
+    world.iommu.faults.push({ iova: 0x20, pages: 512, fault });
+    world.iommu.put(0, 1, HIGH.start);
+
+    const report = await world.container(new MemoryHostIommu({ strictness: 'type1' })).attach();
+
+    expect(report).toMatchObject({ replayed: 1, faultCount: 1 });
+    expect(report.faults).toEqual([{ iova: 0x10_0020, pages: 512, fault }]);
+  });
+
+  test('leaves out a translating region that tells nobody of its mappings, and says so', async () => {
+    const world = new World();
+    world.bus.add(new Opaque(world.system), 0x40, 1);
+    world.iommu.put(0, 0x80, HIGH.start);
+    const host = new MemoryHostIommu({ strictness: 'type1' });
+
+    await world.container(host).attach();
+
+    expect(held(host)).toEqual(['0+40 -> 400 3', '50+30 -> 450 3']);
+    expect(world.observed('not-mapped').map(({ message }) => message)).toEqual([
+      '0x40000-0x4ffff of opaque is not mapped, for it tells nobody of its mappings: use an IommuRegion',
+    ]);
   });
 
   test('follows a region on both sides of a window that hides part of it', async () => {
@@ -311,7 +353,7 @@ describe('a refused plug leaves no trace', () => {
     const report = await container.attach();
 
     expect(report.replayed).toBe(4);
-    expect(reached(world, host)).toEqual(reachable(world));
+    expect(differences(world, host)).toEqual([]);
   });
 
   test('when the host is lost, which it then stays', async () => {
@@ -341,7 +383,7 @@ describe('a refused plug leaves no trace', () => {
     await world.space.barrier();
 
     expect(poor.size).toBe(0);
-    expect(reached(world, good)).toEqual(reachable(world));
+    expect(differences(world, good)).toEqual([]);
     expect(world.iommu.notifiers).toHaveLength(1);
   });
 });

@@ -29,7 +29,7 @@ type Operation =
   | { readonly op: 'unmap'; readonly iova: number; readonly pages: number; readonly refused: boolean };
 
 /**
- * A host on the far side of a queue: operations reach `inner` in order, when a barrier is answered. The `failAt`th
+ * A host on the far side of a queue: operations reach `inner`, which answers at once, in order and when a barrier is answered. The `failAt`th
  * call (from 1) fails; calls are counted over maps, unmaps and barriers.
  */
 export class DelayedHostIommu implements HostIommu {
@@ -38,7 +38,11 @@ export class DelayedHostIommu implements HostIommu {
   readonly answers: Answers;
   failAt: number;
   fault: Fault;
+  /** Calls that fail one after the other. */
+  failures = 1;
   calls = 0;
+  /** Barriers among the calls. */
+  barriers = 0;
   /** Most barriers that were unanswered at one time. */
   mostUnanswered = 0;
   readonly #waiting: (() => void)[] = [];
@@ -80,6 +84,7 @@ export class DelayedHostIommu implements HostIommu {
   }
 
   barrier(): void | Promise<void> {
+    this.barriers++;
     this.#fails();
     const operations = this.#queue;
     this.#queue = [];
@@ -109,7 +114,7 @@ export class DelayedHostIommu implements HostIommu {
   /** Whether this is a call whose operation is to be refused. */
   #fails(): boolean {
     this.calls++;
-    if (this.calls !== this.failAt) return false;
+    if (this.calls < this.failAt || this.calls >= this.failAt + this.failures) return false;
     if (this.fault === 'refuse') return true;
     if (this.fault === 'throw') throw new Error('the host threw');
     if (this.fault === 'die') this.#dead = true;
@@ -121,18 +126,23 @@ export class DelayedHostIommu implements HostIommu {
     const refusals: HostRefusal[] = [];
     for (const operation of operations) {
       if (operation.refused) refusals.push(refusalOf(operation));
-      else if (operation.op === 'map') this.inner.map(operation.mapping, operation.ram);
-      else this.inner.unmap(operation.iova, operation.pages);
-    }
-    try {
-      // The hosts in memory answer at once.
-      void this.inner.barrier();
-    } catch (error) {
-      if (!(error instanceof HostRefusedError)) throw error;
-      refusals.push(...error.refusals);
+      else refusals.push(...this.#pass(operation));
     }
     if (lost) throw new Error('the connection broke');
     if (refusals.length > 0) throw new HostRefusedError(refusals);
+  }
+
+  /** What `inner` refuses of one operation; asked at once, so that refusals stay in order. */
+  #pass(operation: Operation): readonly HostRefusal[] {
+    if (operation.op === 'map') this.inner.map(operation.mapping, operation.ram);
+    else this.inner.unmap(operation.iova, operation.pages);
+    try {
+      void this.inner.barrier();
+      return [];
+    } catch (error) {
+      if (!(error instanceof HostRefusedError)) throw error;
+      return error.refusals;
+    }
   }
 }
 

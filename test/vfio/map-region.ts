@@ -4,6 +4,7 @@ import {
   type Mapping,
   type NotifierEvents,
   type WalkBudget,
+  type WalkFault,
   type WalkReport,
   withBatch,
 } from '../../src/iommu/index.ts';
@@ -14,6 +15,8 @@ export class MapRegion extends IommuRegion {
   readonly #leaves: Map<number, Mapping> = new Map();
   /** No leaf ends beyond it; keeps many leaves in ascending order cheap. */
   #end = 0;
+  /** Faults that every walk meets. */
+  readonly faults: WalkFault[] = [];
   /** Set to have notifiers refused, as a model without caching mode does. */
   refusal: string | undefined;
 
@@ -26,30 +29,35 @@ export class MapRegion extends IommuRegion {
     return [...this.#leaves.values()].sort((a, b) => a.iova - b.iova);
   }
 
-  /** Enters a leaf in place of all that it overlaps, and tells nobody. */
-  put(iova: number, pages: number, target: number, access: Access = Access.ReadWrite): void {
-    if (iova < this.#end) this.drop(iova, pages);
+  /** Enters a leaf in place of all that it overlaps, and tells nobody. What changed. */
+  put(iova: number, pages: number, target: number, access: Access = Access.ReadWrite): PageRange {
+    const changed = iova < this.#end ? this.drop(iova, pages) : { start: iova, end: iova + pages };
     this.#end = Math.max(this.#end, iova + pages);
     this.#leaves.set(iova, { iova, pages, target, access });
+    return changed;
   }
 
-  /** Removes the leaves that overlap, and tells nobody. */
-  drop(iova: number, pages: number): void {
+  /** Removes the leaves that overlap, whole, and tells nobody. What changed, the range itself included. */
+  drop(iova: number, pages: number): PageRange {
+    let start = iova;
+    let end = iova + pages;
     for (const leaf of this.#leaves.values()) {
-      if (leaf.iova < iova + pages && iova < leaf.iova + leaf.pages) this.#leaves.delete(leaf.iova);
+      if (leaf.iova >= iova + pages || iova >= leaf.iova + leaf.pages) continue;
+      this.#leaves.delete(leaf.iova);
+      start = Math.min(start, leaf.iova);
+      end = Math.max(end, leaf.iova + leaf.pages);
     }
+    return { start, end };
   }
 
   /** `put`, and the invalidation that a guest sends after it. */
   map(iova: number, pages: number, target: number, access: Access = Access.ReadWrite): void {
-    this.put(iova, pages, target, access);
-    this.invalidate({ start: iova, end: iova + pages });
+    this.invalidate(this.put(iova, pages, target, access));
   }
 
   /** `drop`, and the invalidation that a guest sends after it. */
   unmap(iova: number, pages: number): void {
-    this.drop(iova, pages);
-    this.invalidate({ start: iova, end: iova + pages });
+    this.invalidate(this.drop(iova, pages));
   }
 
   protected override refuses(_events: NotifierEvents, _index: number): string | undefined {
@@ -62,6 +70,7 @@ export class MapRegion extends IommuRegion {
   }
 
   override walk(range: PageRange, _index: number, visit: LeafVisitor, report: WalkReport): void {
+    for (const { iova, pages, fault } of this.faults) report.addFault(iova, pages, fault);
     withBatch((batch) => {
       for (const leaf of this.leaves) {
         if (leaf.iova >= range.end || leaf.iova + leaf.pages <= range.start) continue;

@@ -12,7 +12,13 @@ const STRICTNESSES: readonly HostStrictness[] = ['type1', 'iommufd', 'vfio-user'
 const block = new DenseRamBlock(0x1000);
 const ram = { block, page: 0x10 };
 
-function mapAt(host: HostIommu, iova: number, pages: number, page = 0x10, access: Access = Access.ReadWrite): void {
+function mapAt(
+  host: HostIommu,
+  iova: number,
+  pages: number,
+  page = 0x10,
+  access: Access = Access.ReadWrite,
+): void {
   host.map({ iova, pages, target: 0x1_0000 + page, access }, { block, page });
 }
 
@@ -68,7 +74,11 @@ describe.each(STRICTNESSES)('%s in memory', (strictness) => {
     host.unmap(0x210, 1);
 
     const errno = strictness === 'type1' ? 'EINVAL' : 'ENOENT';
-    expect(refusalsOf(host)).toEqual([`unmap 200+1 ${errno}`, `unmap 3ff+1 ${errno}`, `unmap 210+1 ${errno}`]);
+    expect(refusalsOf(host)).toEqual([
+      `unmap 200+1 ${errno}`,
+      `unmap 3ff+1 ${errno}`,
+      `unmap 210+1 ${errno}`,
+    ]);
     expect(held(host)).toEqual(['200+200 -> 10010 3']);
   });
 

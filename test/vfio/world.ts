@@ -84,17 +84,19 @@ export class World {
   /** Whether nothing of a plug is left: no notifier, no listener of either space. */
   get traceless(): boolean {
     if (this.iommu.notifiers.length > 0) return false;
-    const probe = (space: AddressSpace): boolean => {
-      try {
-        space.dispose();
-      } catch {
-        return false;
-      }
-      space.root.addDependent(space);
-      return true;
-    };
-    return probe(this.space) && probe(this.system);
+    return unheard(this.space) && unheard(this.system);
   }
+}
+
+/** Whether `space` has no listeners; it goes on as it was. */
+function unheard(space: AddressSpace): boolean {
+  try {
+    space.dispose();
+  } catch {
+    return false;
+  }
+  space.root.addDependent(space);
+  return true;
 }
 
 /** The error that a plug or release was refused with. */
@@ -161,4 +163,19 @@ export function reached(world: World, host: MemoryHostIommu): Map<number, string
     }
   }
   return pages;
+}
+
+/** Where a host and the naive reference disagree, page by page; the first few pages. */
+export function differences(world: World, host: MemoryHostIommu): string[] {
+  const wanted = reachable(world);
+  const found = reached(world, host);
+  const pages = [...new Set([...wanted.keys(), ...found.keys()])].filter(
+    (page) => wanted.get(page) !== found.get(page),
+  );
+  return pages
+    .sort((a, b) => a - b)
+    .slice(0, 4)
+    .map(
+      (page) => `${page.toString(16)}: ${found.get(page) ?? 'nothing'}, not ${wanted.get(page) ?? 'nothing'}`,
+    );
 }

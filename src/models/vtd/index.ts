@@ -5,7 +5,9 @@
  * @module
  */
 export * from './fault.ts';
+export { INTERRUPT_RANGE } from './interrupt-range.ts';
 export type { SendInterrupt } from './interrupt-message.ts';
+export * from './nested.ts';
 export * from './paging-format.ts';
 export { capabilityOfDump, RegisterDumpError } from './register-dump.ts';
 export { VtdSetupError } from './register-file.ts';

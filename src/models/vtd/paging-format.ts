@@ -126,10 +126,7 @@ export function secondStageFormat(
   });
 }
 
-/**
- * First-stage tables of `levels` levels. When `nested`, the second stage judges the addresses in them, and a table that
- * cannot be read is one that the second stage does not let through.
- */
+/** First-stage tables of `levels` levels. When `nested`, the second stage judges the addresses in them. */
 export function firstStageFormat(
   capability: spec.Capability,
   haw: number,
@@ -140,8 +137,8 @@ export function firstStageFormat(
     const reserved = spec.firstStageReserved({ haw: nested ? 52 : haw, FS1GP: capability.FS1GP });
     return new PagingFormat('VT-d first-stage', spec.FS_P, spec.FS_P | spec.FS_US, levels, reserved, {
       reservedBit: spec.SFS_3,
-      topTableUnreadable: nested ? spec.SFS_6 : spec.SFS_4,
-      lowerTableUnreadable: nested ? spec.SFS_7 : spec.SFS_1,
+      topTableUnreadable: spec.SFS_4,
+      lowerTableUnreadable: spec.SFS_1,
     });
   });
 }

@@ -26,7 +26,7 @@ export interface RegisterPortParts {
 }
 
 /**
- * Software's side of the registers: aligned accesses of 4 or 8 bytes (VT-d 11.1); others are refused. A 64-bit access
+ * Software's side of the registers: aligned accesses of 4 or 8 bytes (VT-d 11.2); others are refused. A 64-bit access
  * is one of the low half and then one of the high half, and a register acts on the half that holds its command.
  */
 export class RegisterPort implements DeviceHandler {

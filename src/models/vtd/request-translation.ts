@@ -7,6 +7,7 @@ import type { RequesterId } from '../../iommu/index.ts';
 import { PageCursor } from '../../memory/index.ts';
 import type { RemappingState } from './remapping-state.ts';
 import * as spec from './spec/index.ts';
+import { type StructureMasks, structureMasks } from './structure-masks.ts';
 
 /** Tables of one stage: page of the top table and levels. */
 export interface StageTables {
@@ -78,6 +79,7 @@ export function lookupRequest(
 
 class Lookup {
   readonly #state: RemappingState;
+  readonly #masks: StructureMasks;
   readonly #bus: number;
   readonly #devfn: number;
   readonly #visit: StructureVisitor | undefined;
@@ -85,6 +87,7 @@ class Lookup {
 
   constructor(state: RemappingState, requester: RequesterId, visit: StructureVisitor | undefined) {
     this.#state = state;
+    this.#masks = structureMasks(state.capability, state.haw);
     this.#bus = requester >>> 8;
     this.#devfn = requester & 0xff;
     this.#visit = visit;
@@ -96,11 +99,11 @@ class Lookup {
 
   /** VT-d 3.4.2, checks in the order of 7.1.3's legacy conditions. */
   legacy(): RequestTranslation {
-    const { capability, haw, rootTable } = this.#state;
+    const { capability, rootTable } = this.#state;
     const root = this.#read('root entry', rootTable, this.#bus * spec.ROOT_ENTRY_WORDS, spec.ROOT_ENTRY_WORDS);
     if (root === undefined) return this.fault(spec.LRT_1);
     if (!present(root)) return this.fault(spec.LRT_2);
-    if (anySet(root, spec.rootEntryReserved(haw))) return this.fault(spec.LRT_3);
+    if (anySet(root, this.#masks.root)) return this.fault(spec.LRT_3);
 
     const contextTable = spec.readField(root, spec.ROOT_ENTRY.fields.CTP);
     const words = spec.CONTEXT_ENTRY_WORDS;
@@ -108,7 +111,7 @@ class Lookup {
     if (context === undefined) return this.fault(spec.LCT_1);
     this.#noteFpd(context);
     if (!present(context)) return this.fault(spec.LCT_2);
-    if (anySet(context, spec.contextEntryReserved(haw))) return this.fault(spec.LCT_3);
+    if (anySet(context, this.#masks.context)) return this.fault(spec.LCT_3);
 
     const field = spec.CONTEXT_ENTRY.fields;
     const domain = spec.readField(context, field.DID);
@@ -134,13 +137,13 @@ class Lookup {
 
   /** VT-d 3.4.3: half a root entry, context entry, PASID directory, PASID table. */
   scalable(pasid: number | undefined): RequestTranslation {
-    const { capability, haw, rootTable } = this.#state;
+    const { capability, rootTable } = this.#state;
     const upper = this.#devfn >= 0x80;
     const at = this.#bus * spec.ROOT_ENTRY_WORDS + (upper ? 2 : 0);
     const root = this.#read(`${upper ? 'upper' : 'lower'} root entry`, rootTable, at, 2);
     if (root === undefined) return this.fault(spec.SRT_1);
     if (!present(root)) return this.fault(spec.SRT_2);
-    if (anySet(root, spec.smRootHalfReserved(haw))) return this.fault(spec.SRT_3);
+    if (anySet(root, this.#masks.smRootHalf)) return this.fault(spec.SRT_3);
 
     const contextTable = spec.readField(root, spec.SM_ROOT_ENTRY.fields.LCTP);
     const contextWords = spec.SM_CONTEXT_ENTRY_WORDS;
@@ -149,7 +152,7 @@ class Lookup {
     if (context === undefined) return this.fault(spec.SCT_1);
     this.#noteFpd(context);
     if (!present(context)) return this.fault(spec.SCT_2);
-    if (anySet(context, spec.smContextEntryReserved(capability, haw))) return this.fault(spec.SCT_3);
+    if (anySet(context, this.#masks.smContext)) return this.fault(spec.SCT_3);
 
     const field = spec.SM_CONTEXT_ENTRY.fields;
     const pasids = spec.readField(context, field.PASIDE) === 1;
@@ -170,7 +173,7 @@ class Lookup {
     if (directory === undefined) return this.fault(spec.SPD_1);
     this.#noteFpd(directory);
     if (!present(directory)) return this.fault(spec.SPD_2);
-    if (anySet(directory, spec.pasidDirectoryEntryReserved(haw))) return this.fault(spec.SPD_3);
+    if (anySet(directory, this.#masks.directory)) return this.fault(spec.SPD_3);
 
     const tableWords = spec.PASID_TABLE_ENTRY_WORDS;
     const entry = this.#read(
@@ -185,12 +188,13 @@ class Lookup {
     return this.#pasidEntry(entry, pasids);
   }
 
-  #pasidEntry(entry: readonly number[], pasids: boolean): RequestTranslation {
-    const { capability, haw } = this.#state;
+  #pasidEntry(entry: Uint32Array, pasids: boolean): RequestTranslation {
+    const { capability } = this.#state;
     const field = spec.PASID_TABLE_ENTRY.fields;
     const type = spec.readField(entry, field.PGTT);
     const nested = type === spec.PGTT_NESTED;
-    if (anySet(entry, spec.pasidTableEntryReserved(capability, haw, nested))) return this.fault(spec.SPT_3);
+    const reserved = nested ? this.#masks.nestedPasidEntry : this.#masks.pasidEntry;
+    if (anySet(entry, reserved)) return this.fault(spec.SPT_3);
     if (!spec.supportsPgtt(type, capability)) return this.fault(spec.SPT_4);
     const domain = spec.readField(entry, field.DID);
     if (type === spec.PGTT_PASS_THROUGH) return this.#passThrough(domain, pasids);
@@ -221,27 +225,30 @@ class Lookup {
   }
 
   /** VT-d 7.1.3: FPD counts as soon as a structure with it was read, whether that is present or not. */
-  #noteFpd(words: readonly number[]): void {
+  #noteFpd(words: Uint32Array): void {
     if (((words[0] ?? 0) & spec.ENTRY_FPD) !== 0) this.#fpd = true;
   }
 
-  /** `count` words from word `at` of the table that starts at `page` (which may span pages); undefined outside RAM. */
-  #read(structure: string, page: number, at: number, count: number): number[] | undefined {
+  /**
+   * `count` words from word `at` of the table that starts at `page` (which may span pages), as a view of guest memory;
+   * undefined outside RAM.
+   */
+  #read(structure: string, page: number, at: number, count: number): Uint32Array | undefined {
     const table = page + Math.floor(at / 1024);
     const inPage = at % 1024;
     const cursor = new PageCursor();
     if (!this.#state.memory.locate(table, cursor)) return undefined;
     const first = cursor.base + inPage;
-    const words = [...cursor.words.subarray(first, first + count)];
-    this.#visit?.({ structure, table, offset: inPage * 4, words });
+    const words = cursor.words.subarray(first, first + count);
+    this.#visit?.({ structure, table, offset: inPage * 4, words: [...words] });
     return words;
   }
 }
 
-function present(words: readonly number[]): boolean {
+function present(words: Uint32Array): boolean {
   return ((words[0] ?? 0) & spec.ENTRY_P) !== 0;
 }
 
-function anySet(words: readonly number[], masks: readonly number[]): boolean {
+function anySet(words: Uint32Array, masks: readonly number[]): boolean {
   return masks.some((mask, i) => ((words[i] ?? 0) & mask) !== 0);
 }

@@ -8,8 +8,9 @@ import {
   type PageRange,
 } from '../../memory/index.ts';
 
+import { INTERRUPT_RANGE } from './interrupt-range.ts';
 import type { RemappingState } from './remapping-state.ts';
-import { INTERRUPT_RANGE, VtdRegion, type VtdRegionOptions } from './vtd-region.ts';
+import { VtdRegion, type VtdRegionOptions } from './vtd-region.ts';
 
 /** Takes a device's write to the interrupt range: an interrupt request (VT-d 3.14). False when it is none. */
 export type InterruptSink = (address: bigint, data: Uint8Array) => boolean;
@@ -101,11 +102,11 @@ export class RequesterSpace {
 
 const REFUSES = { read: (): boolean => false, write: (): boolean => false };
 
-/** Reads are refused (VT-d 3.14 defines writes of a DWORD alone). */
+/** A write of one DWORD is an interrupt request (VT-d 3.14); all else is refused. */
 function interruptRegion(name: string, interrupt: InterruptSink): DeviceRegion {
   const base = INTERRUPT_RANGE.start * 4096;
   return new DeviceRegion(`${name} interrupt range`, INTERRUPT_RANGE.end - INTERRUPT_RANGE.start, {
     read: () => false,
-    write: (offset, data) => data.length === 4 && interrupt(BigInt(base + offset), data),
+    write: (offset, data) => data.length === 4 && offset % 4 === 0 && interrupt(BigInt(base + offset), data),
   });
 }

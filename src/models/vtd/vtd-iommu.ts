@@ -38,7 +38,12 @@ export interface VtdIommuOptions {
   readonly sendInterrupt?: SendInterrupt;
 }
 
-/** A VT-d remapping unit: its registers, its invalidation queue, its fault log, and the address space of each requester. */
+/**
+ * A VT-d remapping unit: its registers, its invalidation queue, its fault log, and the address space of each requester.
+ *
+ * Interrupts are not remapped: on a unit whose capabilities report interrupt remapping (ECAP_REG.IR), as those of saved
+ * guests do, its commands show in GSTS_REG and its invalidations are accepted, and messages pass as devices send them.
+ */
 export class VtdIommu implements GuestIommu, RemappingState {
   readonly name = 'VT-d';
   readonly capability: spec.Capability;

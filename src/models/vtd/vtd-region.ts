@@ -6,19 +6,18 @@ import {
   type RadixLookup,
   type RadixStep,
   type RequesterId,
-  type TableMemory,
   type WalkBudget,
-  type WalkReport,
+  WalkReport,
 } from '../../iommu/index.ts';
-import { Access, type IommuTlbEntry, intersect, PageCursor, type PageRange, PAGES_END } from '../../memory/index.ts';
+import { Access, type IommuTlbEntry, intersect, type PageRange, PAGES_END } from '../../memory/index.ts';
+import { keepFlags } from './access-flags.ts';
 import { translationFault } from './fault.ts';
+import { besideInterrupts, InterruptSpans, isInterrupt } from './interrupt-range.ts';
+import { stagesOf, walkNested } from './nested.ts';
 import type { RemappingState } from './remapping-state.ts';
 import { lookupRequest, type RequestTranslation } from './request-translation.ts';
 import * as spec from './spec/index.ts';
-import { beyondWidth, NestedTableMemory, type Stage, stagesOf, translateStage, walkNested, walkStage } from './stages.ts';
-
-/** Pages of the interrupt range 0xfee00000-0xfeefffff (VT-d 3.14): never translated, and never the result of a translation. */
-export const INTERRUPT_RANGE: PageRange = { start: 0xfee00, end: 0xfef00 };
+import { beyondWidth, type Stage, translateStage, walkStage } from './stages.ts';
 
 /** How a region is set up; the unit passes its own on. */
 export interface VtdRegionOptions {
@@ -34,12 +33,26 @@ interface Translated {
   readonly access: number;
 }
 
+/** Why there is none. Without a code the access lacks permission, and what it lacks names the fault. */
+interface Untranslated {
+  readonly code: number | undefined;
+  readonly notPresent: boolean;
+}
+
+/** A request under way. */
+interface Request {
+  readonly page: number;
+  readonly access: Access;
+  readonly index: number;
+}
+
 /**
  * What one requester's DMA goes through. Translation index 0 are requests without PASID, index p requests with PASID p.
  */
 export class VtdRegion extends IommuRegion {
   readonly requester: RequesterId;
   readonly #state: RemappingState;
+  readonly #spans = new InterruptSpans();
 
   constructor(name: string, state: RemappingState, requester: RequesterId, options: VtdRegionOptions) {
     super(name, PAGES_END, state.memory, options);
@@ -47,8 +60,9 @@ export class VtdRegion extends IommuRegion {
     this.#state = state;
   }
 
-  /** How requests of `index` are translated now, by the tables in memory; only while translation is enabled. */
+  /** How requests of `index` are translated now, by the tables in memory; while translation is disabled they all pass through. */
   translation(index: number): RequestTranslation {
+    if (!this.#state.translationEnabled) return UNTRANSLATED;
     return lookupRequest(this.#state, this.requester, pasidOf(index));
   }
 
@@ -71,8 +85,21 @@ export class VtdRegion extends IommuRegion {
     );
   }
 
-  override walk(range: PageRange, index: number, visit: LeafVisitor, report: WalkReport): void {
+  override invalidate(range: PageRange, index?: number): void {
+    const indexes = new Set(this.notifiers.map((notifier) => notifier.index));
+    const look = (each: number, page: number): void => {
+      this.walk({ start: page, end: page + 1 }, each, () => true, new WalkReport(this.budget));
+    };
+    const followed = index === undefined ? indexes : indexes.has(index) ? [index] : [];
+    super.invalidate(this.#spans.widen(range, followed, look), index);
+  }
+
+  override walk(range: PageRange, index: number, visitor: LeafVisitor, report: WalkReport): void {
     const translation = this.translation(index);
+    const visit: LeafVisitor = (batch) => {
+      this.#spans.note(index, batch);
+      return visitor(batch);
+    };
     if (translation.kind === 'fault') {
       report.addFault(range.start, range.end - range.start, translationFault(translation.code));
       return;
@@ -88,112 +115,49 @@ export class VtdRegion extends IommuRegion {
 
   protected override resolve(page: number, access: Access, index: number): IommuTlbEntry {
     const translation = this.translation(index);
-    if (translation.kind === 'fault') return this.#fault(translation, page, access, index, translation.code);
+    const request: Request = { page, access, index };
+    if (translation.kind === 'fault') return this.#fault(translation, request, translation.code);
     const scalable = this.#state.translationTableMode === spec.TTM_SCALABLE;
+    const inInterruptRange = scalable ? spec.SGN_8 : spec.LGN_4;
     if (translation.kind === 'pass-through') {
       const within = page < 2 ** (this.#state.haw - 12);
-      if (!within) return this.#fault(translation, page, access, index, scalable ? spec.SGN_4 : spec.LGN_1);
+      if (!within) return this.#fault(translation, request, scalable ? spec.SGN_4 : spec.LGN_1);
+      if (isInterrupt(page)) return this.#fault(translation, request, inInterruptRange);
       return { iova: page, pages: 1, target: page, access: Access.ReadWrite };
     }
+    const { first, second } = stagesOf(this.#state, translation);
     const steps: RadixStep[] = [];
-    const found = this.#translate(translation, page, steps);
+    const outer = leafOf(
+      translateStage((first ?? second) as Stage, page, (step) => steps.push(step)),
+      first !== undefined,
+      scalable,
+    );
+    const middle = 'code' in outer ? 0 : outer.target + (page - outer.iova);
+    const found =
+      'code' in outer || first === undefined || second === undefined
+        ? outer
+        : throughSecond(outer, second, request, middle);
     if ('code' in found) {
       if (found.notPresent && access === Access.None) return notMapped(page);
-      return this.#fault(translation, page, access, index, found.code ?? permissionCode(scalable, access));
-    }
-    if (found.target < INTERRUPT_RANGE.end && found.target + found.pages > INTERRUPT_RANGE.start) {
-      const target = found.target + (page - found.iova);
-      if (target >= INTERRUPT_RANGE.start && target < INTERRUPT_RANGE.end) {
-        return this.#fault(translation, page, access, index, scalable ? spec.SGN_8 : spec.LGN_4);
-      }
+      return this.#fault(translation, request, found.code ?? permissionCode(scalable, access));
     }
     if ((found.access & access) !== access) {
       // SSS.2: the levels together permit nothing at all (VT-d 7.1.3).
-      if (found.access === 0 && translation.kind === 'second-stage' && scalable) {
-        return this.#fault(translation, page, access, index, spec.SSS_2);
-      }
-      return this.#fault(translation, page, access, index, permissionCode(scalable, access & ~found.access));
+      const nothing = found.access === 0 && translation.kind === 'second-stage' && scalable;
+      return this.#fault(translation, request, nothing ? spec.SSS_2 : permissionCode(scalable, access & ~found.access));
     }
+    if (isInterrupt(found.target + (page - found.iova))) return this.#fault(translation, request, inInterruptRange);
     if (access !== Access.None) {
-      const code = this.#keepFlags(translation, steps, access);
-      if (code !== undefined) return this.#fault(translation, page, access, index, code);
+      const isWrite = (access & Access.Write) !== 0;
+      const completed = { translation, steps, isWrite, middle, second: first === undefined ? undefined : second };
+      const code = keepFlags(this.#state, completed);
+      if (code !== undefined) return this.#fault(translation, request, code);
     }
-    return { iova: found.iova, pages: found.pages, target: found.target, access: found.access as Access };
+    return { ...besideInterrupts(found, page), access: found.access as Access };
   }
 
-  /** All stages for one page; `steps` takes the entries of the stage that keeps flags. */
-  #translate(
-    translation: Exclude<RequestTranslation, { kind: 'fault' | 'pass-through' }>,
-    page: number,
-    steps: RadixStep[],
-  ): Translated | { readonly code: number | undefined; readonly notPresent: boolean } {
-    const { first, second } = stagesOf(this.#state, translation);
-    const scalable = this.#state.translationTableMode === spec.TTM_SCALABLE;
-    const outer = (first ?? second) as Stage;
-    const found = translateStage(outer, page, (step) => steps.push(step));
-    const leaf = this.#leafOrCode(found, first !== undefined, scalable);
-    if ('code' in leaf || first === undefined || second === undefined) return leaf;
-    const middle = leaf.target + (page - leaf.iova);
-    const inner = this.#leafOrCode(translateStage(second, middle), false, true);
-    if ('code' in inner) return inner;
-    const pages = Math.min(leaf.pages, inner.pages);
-    const iova = Math.floor(page / pages) * pages;
-    const target = inner.target + (middle - inner.iova) - (page - iova);
-    return { iova, pages, target, access: leaf.access & inner.access };
-  }
-
-  #leafOrCode(
-    found: RadixLookup | undefined,
-    first: boolean,
-    scalable: boolean,
-  ): Translated | { readonly code: number | undefined; readonly notPresent: boolean } {
-    if (found === undefined) return { code: beyondWidth(first, scalable).code, notPresent: false };
-    if (found.kind === 'leaf') return found;
-    if (found.kind === 'fault') return { code: found.fault.code, notPresent: false };
-    // A second-stage entry without R and W is one that permits nothing (VT-d 9.8); legacy mode knows no other name.
-    const code = first ? spec.SFS_2 : scalable ? spec.SSS_2 : undefined;
-    return { code, notPresent: true };
-  }
-
-  /** Sets accessed and dirty flags in guest memory (VT-d 3.6.2, 3.7.2); a code when they cannot be set. */
-  #keepFlags(translation: RequestTranslation, steps: readonly RadixStep[], access: Access): number | undefined {
-    let accessed = 0;
-    let dirty = 0;
-    let code: number = spec.SFS_10;
-    let memory: TableMemory = this.#state.memory;
-    if (translation.kind === 'second-stage') {
-      if (!translation.keepsFlags) return undefined;
-      accessed = spec.SS_A;
-      dirty = spec.SS_D;
-      code = spec.SSS_6;
-    } else if (translation.kind === 'first-stage' || translation.kind === 'nested') {
-      accessed = spec.FS_A | (translation.extendedAccessed ? spec.FS_EA : 0);
-      dirty = spec.FS_D;
-      if (translation.kind === 'nested') {
-        const { second } = stagesOf(this.#state, translation);
-        memory = new NestedTableMemory(memory, second as Stage);
-        code = spec.SFS_8;
-      }
-    }
-    const cursor = new PageCursor();
-    for (const [i, step] of steps.entries()) {
-      const isLeaf = i === steps.length - 1;
-      const flags = accessed | (isLeaf && (access & Access.Write) !== 0 ? dirty : 0);
-      if ((step.lo & flags) === flags) continue;
-      if (!memory.locate(step.table, cursor, true)) return code;
-      const at = cursor.base + step.index * 2;
-      cursor.words[at] = ((cursor.words[at] ?? 0) | flags) >>> 0;
-    }
-    return undefined;
-  }
-
-  #fault(
-    translation: { readonly fpd: boolean },
-    page: number,
-    access: Access,
-    index: number,
-    code: number,
-  ): IommuTlbEntry {
+  #fault(translation: { readonly fpd: boolean }, request: Request, code: number): IommuTlbEntry {
+    const { page, access, index } = request;
     if (access !== Access.None) {
       this.#state.recordFault({
         requester: this.requester,
@@ -219,8 +183,34 @@ export class VtdRegion extends IommuRegion {
   }
 }
 
+const UNTRANSLATED: RequestTranslation = { kind: 'pass-through', domain: 0, fpd: false, pasids: false };
+
 function pasidOf(index: number): number | undefined {
   return index === 0 ? undefined : index;
+}
+
+function leafOf(found: RadixLookup | undefined, first: boolean, scalable: boolean): Translated | Untranslated {
+  if (found === undefined) return { code: beyondWidth(first, scalable).code, notPresent: false };
+  if (found.kind === 'leaf') return found;
+  if (found.kind === 'fault') return { code: found.fault.code, notPresent: false };
+  // A second-stage entry without R and W is one that permits nothing (VT-d 9.8); legacy mode knows no other name.
+  const code = first ? spec.SFS_2 : scalable ? spec.SSS_2 : undefined;
+  return { code, notPresent: true };
+}
+
+/** The first stage's leaf through the second stage (VT-d 3.8), whose turn comes when the first stage permits the access. */
+function throughSecond(outer: Translated, second: Stage, request: Request, middle: number): Translated | Untranslated {
+  const { page, access } = request;
+  if ((outer.access & access) !== access) {
+    return { code: permissionCode(true, access & ~outer.access), notPresent: false };
+  }
+  const inner = leafOf(translateStage(second, middle), false, true);
+  if ('code' in inner) return inner;
+  if (inner.access === 0) return { code: spec.SSS_2, notPresent: true };
+  const pages = Math.min(outer.pages, inner.pages);
+  const iova = Math.floor(page / pages) * pages;
+  const target = inner.target + (middle - inner.iova) - (page - iova);
+  return { iova, pages, target, access: outer.access & inner.access };
 }
 
 function notMapped(page: number): IommuTlbEntry {

@@ -14,7 +14,8 @@ export type Reference =
   | { readonly fault: string }
   | { readonly fault: undefined };
 
-type Leaf = Extract<Reference, { iova: bigint }>;
+/** A page that is mapped, if only without rights. */
+export type Leaf = Extract<Reference, { iova: bigint }>;
 
 /** One stage, for one unit. */
 export interface ReferenceStage {
@@ -86,12 +87,14 @@ export function firstStageReference(guest: Guest, root: number, levels: number):
 
 /** A first stage whose tables and leaves lie behind `second` (VT-d 3.8). */
 export function nestedFirstReference(guest: Guest, root: number, levels: number, second: ReferenceStage): ReferenceStage {
+  const places: Map<bigint, Reference> = new Map();
   return {
     // Addresses in nested first-stage entries are the second stage's to judge.
     ...firstStageRules(guest.state.capability, levels, 52),
     root: BigInt(root),
     read: (pointer, index, isTop) => {
-      const place = lookUp(second, pointer);
+      const place = places.get(pointer) ?? lookUp(second, pointer);
+      places.set(pointer, place);
       if (!('iova' in place)) {
         if (place.fault === 'SGN.5') return 'SFS.5';
         if (place.fault !== 'SSS.2' && place.fault !== undefined) return place.fault;
@@ -133,8 +136,12 @@ export function firstStageReserved(capability: Capability, haw: number, level: n
   return above(haw) | bits(level === 2 ? 20 : 29, 13) | (offered ? 0n : bit(7));
 }
 
-/** One page through one stage. */
-export function lookUp(stage: ReferenceStage, page: bigint): Reference {
+/** One page through one stage; `visit` sees the pointer to each table and the entry read there. */
+export function lookUp(
+  stage: ReferenceStage,
+  page: bigint,
+  visit?: (pointer: bigint, entry: bigint, isLeaf: boolean) => void,
+): Reference {
   if (!stage.ranges.some(([start, end]) => page >= start && page < end)) return { fault: stage.beyond };
   let table = stage.root;
   let access = 3;
@@ -147,6 +154,7 @@ export function lookUp(stage: ReferenceStage, page: bigint): Reference {
     if (wrong !== undefined) return { fault: wrong };
     access &= Number(entry & 3n);
     const named = (entry & bits(51, 12)) >> 12n;
+    visit?.(table, entry, isLeaf(entry, level));
     if (isLeaf(entry, level)) {
       const pages = 1n << BigInt(9 * (level - 1));
       return { iova: page - (page % pages), pages, target: named - (named % pages), access };

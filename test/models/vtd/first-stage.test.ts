@@ -45,7 +45,7 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
     const { tables, region } = world(levels);
     const pages = spanOf(leafLevel);
     const places = [0, half - pages, upper, PAGES_END - pages];
-    const target = (i: number): number => (i + 1) * spanOf(3);
+    const target = (i: number): number => (i + 8) * spanOf(3);
     for (const [i, iova] of places.entries()) tables.map(iova, leafLevel, target(i), USER_RW);
     const leaves = places.map((iova, i) => leafText(iova, pages, target(i), Access.ReadWrite));
 
@@ -56,7 +56,9 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
 
   it.each([half, half + 1, PAGES_END / 2, upper - 1])('refuse page %i, which is not canonical', (page) => {
     const { guest, tables, region } = world(levels);
-    for (let i = 0; i < 512; i++) tables.setEntry(i * spanOf(levels), levels, 0n);
+    // Every table is this one, so every address that got as far as tables would be translated.
+    const self = (BigInt(tables.root) << 12n) | USER_RW;
+    for (let i = 0; i < 512; i++) tables.setEntry(i * spanOf(levels), levels, self);
 
     expect(translated(region, page)).toBe('SGN.1');
     expect(translated(region, page, Access.Read)).toBe('SGN.1');
@@ -84,13 +86,14 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
   it('permit what every level permits: present to read, R/W to write, U/S to be used at all', () => {
     const { guest, tables, region } = world(levels);
     tables.map(0x12345, 1, 0x77, USER_RW);
+    const kinds = [0b111, 0b101, 0b011, 0b110];
     const wrong: string[] = [];
 
-    for (let combination = 0; combination < 8 ** levels; combination++) {
+    for (let combination = 0; combination < 4 ** levels; combination++) {
       let expected: string | undefined;
       let isWritable = true;
       for (let level = levels; level >= 1; level--) {
-        const own = Math.floor(combination / 8 ** (level - 1)) % 8;
+        const own = kinds[Math.floor(combination / 4 ** (level - 1)) % 4];
         tables.setBits(0x12345, level, BigInt(own), USER_RW);
         if ((own & 1) === 0) expected ??= 'SFS.2';
         if ((own & 4) === 0) expected ??= 'SGN.2';
@@ -100,12 +103,12 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
       const asked = expected === 'SFS.2' ? '-' : (expected ?? leaf);
       const wanted = [asked, expected ?? leaf, expected ?? (isWritable ? leaf : 'SGN.6')];
       const seen = [Access.None, Access.Read, Access.Write].map((access) => translated(region, 0x12345, access));
-      if (seen.join() !== wanted.join()) wrong.push(`${combination.toString(8)}: ${seen.join()}`);
+      if (seen.join() !== wanted.join()) wrong.push(`${combination.toString(4)}: ${seen.join()}`);
     }
 
     expect(wrong).toEqual([]);
     // Reads succeed where P and U/S are set everywhere, writes where R/W is too.
-    expect(takeFaults(guest)).toHaveLength(2 * 8 ** levels - 2 ** levels - 1);
+    expect(takeFaults(guest)).toHaveLength(2 * 4 ** levels - 2 ** levels - 1);
   });
 
   it('walk the leaves that a user request may use', () => {

@@ -124,7 +124,10 @@ export class UnitGuest {
   }
 
   /** Legacy mode: points the context entry of `requester` at a 4-level second stage. */
-  context(requester: number, entry: { root?: number; domain?: number; fpd?: boolean; type?: number; present?: boolean }): void {
+  context(
+    requester: number,
+    entry: { root?: number; domain?: number; fpd?: boolean; type?: number; present?: boolean },
+  ): void {
     const bus = requester >> 8;
     const devfn = requester & 0xff;
     const table = 0x20 + bus;
@@ -264,7 +267,12 @@ export function deviceTlb(source: number, page: number, s = false): Descriptor {
   return [3n | (BigInt(source) << 32n), (BigInt(page) << 12n) | (s ? 1n : 0n)];
 }
 
-export function pasidDeviceTlb(source: number, pasid: number, page: number, options: { g?: boolean; s?: boolean } = {}): Descriptor {
+export function pasidDeviceTlb(
+  source: number,
+  pasid: number,
+  page: number,
+  options: { g?: boolean; s?: boolean } = {},
+): Descriptor {
   const { g = false, s = false } = options;
   return [
     8n | (BigInt(source) << 16n) | (BigInt(pasid) << 32n),

@@ -1,6 +1,11 @@
 /** What follows a requester's space as a VFIO container does, with confirmations that a test can hold back. @module */
 import type { IommuEvent, IommuNotifier } from '../../../src/iommu/index.ts';
-import { ALL_PAGES, type MemoryListener, type MemorySection, type PageRange } from '../../../src/memory/index.ts';
+import {
+  ALL_PAGES,
+  type MemoryListener,
+  type MemorySection,
+  type PageRange,
+} from '../../../src/memory/index.ts';
 import { type VtdIommu, VtdRegion } from '../../../src/models/vtd/index.ts';
 
 export class FollowingHost implements MemoryListener {
@@ -13,6 +18,10 @@ export class FollowingHost implements MemoryListener {
   readonly log: string[] = [];
   /** Sections of RAM that the requester sees directly. */
   readonly direct: PageRange[] = [];
+  /** Commits in which something changed for the requester. */
+  commits = 0;
+  /** Why regions could not be followed. */
+  readonly refused: Error[] = [];
   #held: (() => void)[] | undefined;
   #failure: Error | undefined;
 
@@ -33,8 +42,12 @@ export class FollowingHost implements MemoryListener {
     }
     if (this.#notifiers.has(section.region)) return;
     const notifier = this.notifier(0);
-    this.#notifiers.set(section.region, notifier);
-    section.region.registerNotifierReplay(notifier, 4096n, false);
+    try {
+      section.region.registerNotifierReplay(notifier, 4096n, false);
+      this.#notifiers.set(section.region, notifier);
+    } catch (error) {
+      this.refused.push(error as Error);
+    }
   }
 
   sectionRemoved(section: MemorySection): void {
@@ -48,6 +61,10 @@ export class FollowingHost implements MemoryListener {
     if (notifier === undefined) return;
     this.#notifiers.delete(region);
     region.unregisterNotifier(notifier);
+  }
+
+  committed(): void {
+    this.commits++;
   }
 
   barrier(): void | Promise<void> {
@@ -96,4 +113,15 @@ export class FollowingHost implements MemoryListener {
     else this.mapped.delete(iova);
     return true;
   }
+}
+
+/** A barrier that is open until `resolve` is called. */
+export function heldBarrier(): { readonly barrier: () => Promise<void>; readonly resolve: () => void } {
+  const waiting: (() => void)[] = [];
+  return {
+    barrier: () => new Promise((done) => waiting.push(done)),
+    resolve: () => {
+      for (const done of waiting) done();
+    },
+  };
 }

@@ -29,13 +29,19 @@ import {
   UnitGuest,
   wait,
 } from './unit-guest.ts';
-import { FollowingHost } from './unit-host.ts';
+import { FollowingHost, heldBarrier } from './unit-host.ts';
 
 const DEVICE = 0x0208;
 const OTHER = 0x0310;
 
 /** Two requesters in domains 5 and 6, followed by a host each, with the queue enabled. */
-function running(): { guest: UnitGuest; host: FollowingHost; other: FollowingHost; root: number; otherRoot: number } {
+function running(): {
+  guest: UnitGuest;
+  host: FollowingHost;
+  other: FollowingHost;
+  root: number;
+  otherRoot: number;
+} {
   const guest = new UnitGuest();
   const root = guest.stage([0x1000, 0x800], [0x1001, 0x801]);
   const otherRoot = guest.stage([0x1000, 0x900]);
@@ -182,7 +188,9 @@ describe('waits', () => {
     guest.submit([5n | 0x20n | (1n << 32n), BigInt(RAM_PAGES) << 12n], wait(6));
     expect(guest.status(0)).toBe(6);
     expect(guest.read(FSTS)).toBe(0);
-    expect(guest.events).toMatchObject([{ kind: 'queue-error', details: { address: BigInt(RAM_PAGES) << 12n } }]);
+    expect(guest.events).toMatchObject([
+      { kind: 'queue-error', details: { address: BigInt(RAM_PAGES) << 12n } },
+    ]);
   });
 
   test("a status address in the unit's own registers is not written", () => {
@@ -422,6 +430,37 @@ describe('what descriptors do', () => {
     expect(host.mappings).toEqual(['3000>600']);
   });
 
+  test('in caching mode a context that becomes present counts when it is invalidated itself', () => {
+    const { guest, host, root } = running();
+    guest.context(DEVICE, { present: false });
+    guest.submit(contextDevice(5, DEVICE));
+    guest.context(DEVICE, { root, domain: 5 });
+    guest.submit(iotlbDomain(5), iotlbPage(5, 0x1000));
+    expect(host.mappings).toEqual([]);
+    guest.submit(contextDevice(0, DEVICE));
+    expect(host.mappings).toEqual(['1000>800', '1001>801']);
+  });
+
+  test('without caching mode it counts at once', () => {
+    const guest = new UnitGuest({ capability: { CM: false }, guestStopped: true });
+    const host = new FollowingHost(guest.iommu, DEVICE);
+    guest.queue();
+    guest.translate();
+    guest.context(DEVICE, { root: guest.stage([0x1000, 0x800]), domain: 5 });
+    guest.submit(iotlbPage(5, 0x7777));
+    expect(host.mappings).toEqual(['1000>800']);
+  });
+
+  test.each([
+    ['global', 4n],
+    ['of an index', 4n | 0x10n],
+  ])('an interrupt-entry invalidation, %s, is done on a unit that reports interrupt remapping', (_, low) => {
+    const guest = new UnitGuest({ capability: { IR: true } });
+    guest.queue();
+    guest.submit([low, 0n], wait(1));
+    expect(guest.status(0)).toBe(1);
+  });
+
   test('invalidations of a requester that nobody asked for do nothing', () => {
     const { guest, host, other } = running();
     guest.submit(contextDevice(3, 0x7777), iotlbDomain(1234), wait(1));
@@ -445,14 +484,16 @@ describe('what descriptors do', () => {
     expect([guest.status(1), guest.status(2)]).toEqual([1, 99]);
   });
 
-  test('a switch of many requesters is one transaction', () => {
+  test('a switch of many requesters is one commit for each', () => {
     const { guest, host, other } = running();
-    const commits: string[] = [];
-    host.committed = () => commits.push(`${host.direct.length} ${other.direct.length}`);
+    host.commits = 0;
+    other.commits = 0;
     guest.command(0, 0x8000_0000);
-    expect(commits).toEqual(['1 0']);
-    expect([host.mappings, other.mappings]).toEqual([[], []]);
-    expect(other.direct).toHaveLength(1);
+    expect([host.commits, other.commits]).toEqual([1, 1]);
+    expect([host.direct, other.direct]).toEqual([
+      [{ start: 0, end: RAM_PAGES }],
+      [{ start: 0, end: RAM_PAGES }],
+    ]);
   });
 });
 
@@ -471,8 +512,7 @@ describe('waiting for hosts', () => {
 
   test('a notifier of the region itself is waited for too', async () => {
     const { guest, host, root } = running();
-    let resolve = (): void => undefined;
-    const barrier = (): Promise<void> => new Promise((done) => (resolve = done));
+    const { barrier, resolve } = heldBarrier();
     host.region.registerNotifier({ ...host.notifier(0), barrier });
     guest.leaf(root, 0x1000, 0, 0);
     guest.submit(iotlbPage(5, 0x1000), wait(1));
@@ -537,8 +577,10 @@ describe('waiting for hosts', () => {
 
   test('a host whose confirmation is refused later is reported likewise', async () => {
     const { guest, host, root } = running();
-    const barrier = (): Promise<void> => Promise.reject(new Error('refused'));
-    host.region.registerNotifier({ ...host.notifier(0), barrier });
+    host.region.registerNotifier({
+      ...host.notifier(0),
+      barrier: () => Promise.reject(new Error('refused')),
+    });
     guest.leaf(root, 0x1000, 0, 0);
     guest.submit(iotlbPage(5, 0x1000), wait(1));
     await guest.iommu.settled();

@@ -1,0 +1,132 @@
+import type { Capture, CaptureEvent } from '../guests/index.ts';
+import {
+  formatRequesterId,
+  type LeafBatch,
+  Ledger,
+  type Mapping,
+  type RequesterId,
+  WalkReport,
+} from '../iommu/index.ts';
+import { type Access, ALL_PAGES, PAGE_SIZE } from '../memory/index.ts';
+import type { VtdIommu } from '../models/vtd/index.ts';
+import type { CapturedPlug } from './captured-plug.ts';
+import { type ListedMapping, holdable } from './holdable.ts';
+import { asQemuTells, compareMappings, type Differences, joinRuns } from './mapping-differences.ts';
+import { openCapture } from './source.ts';
+
+/** Holds what a host has against what was recorded; what differs goes to `differences`. */
+export class ReplayComparison {
+  readonly #differences: Differences;
+  readonly #hostPageSize: number;
+
+  /** `hostPageSize` in bytes: a host with pages coarser than the guest's is compared run by run. */
+  constructor(differences: Differences, hostPageSize: number) {
+    this.#differences = differences;
+    this.#hostPageSize = hostPageSize;
+  }
+
+  /** The host after a plug against the captured listing. */
+  async replay(plug: CapturedPlug, requester: RequesterId): Promise<void> {
+    const listing = (await plug.open.capture.mappings(formatRequesterId(requester))) ?? [];
+    compareMappings(
+      this.#expected(listing, plug),
+      this.#held(plug),
+      'replay against the tables',
+      this.#differences,
+    );
+  }
+
+  /** The host after a plug against what QEMU had told its own by then; null when nothing of that was recorded. */
+  async qemu(plug: CapturedPlug, events: readonly CaptureEvent[] | undefined): Promise<boolean | null> {
+    const { capture } = plug.open;
+    const told =
+      (await capture.replay()) ?? (capture.plugRequester === null ? events && ledgerOf(events) : undefined);
+    if (told === undefined) return null;
+    const sorted = [...told].sort((a, b) => a.iova - b.iova);
+    const ours = this.#comparable(asQemuTells(plug.host.mappings()));
+    return compareMappings(this.#expected(sorted, plug), ours, 'replay against QEMU', this.#differences);
+  }
+
+  /**
+   * The host at the end against the guest's tables, and those against what was recorded of the end: the memory, where
+   * the capture has it, and the listing. True when all are equal.
+   */
+  async final(plug: CapturedPlug, requester: RequesterId, moved: boolean): Promise<boolean> {
+    const { capture, iommu } = plug.open;
+    const tables = leavesOf(iommu, requester);
+    const found = [
+      compareMappings(
+        this.#expected(tables, plug),
+        this.#held(plug),
+        'host against the final tables',
+        this.#differences,
+      ),
+    ];
+    const memory = moved ? await recordedFinal(capture, requester) : undefined;
+    if (memory !== undefined) {
+      found.push(
+        compareMappings(memory, tables, 'final tables against the recorded memory', this.#differences),
+      );
+    }
+    const listing =
+      (moved ? await capture.finalMappings() : undefined) ??
+      (await capture.mappings(formatRequesterId(requester)));
+    if (listing !== undefined) {
+      found.push(compareMappings(listing, tables, 'final tables against the listing', this.#differences));
+    }
+    return found.every((equal) => equal);
+  }
+
+  #expected(listing: Iterable<ListedMapping>, { open }: CapturedPlug): Mapping[] {
+    return this.#comparable(holdable(listing, open.memory.view));
+  }
+
+  #held({ host }: CapturedPlug): Mapping[] {
+    return this.#comparable(host.mappings());
+  }
+
+  #comparable(mappings: Iterable<Mapping>): Mapping[] {
+    return [...(this.#hostPageSize === PAGE_SIZE ? mappings : joinRuns(mappings))];
+  }
+}
+
+/** What the tables hold in the memory that was recorded after the events. */
+async function recordedFinal(capture: Capture, requester: RequesterId): Promise<Mapping[] | undefined> {
+  if ((await capture.finalMemory()) === undefined) return undefined;
+  const { iommu } = await openCapture(capture.folder, { final: true, guestStopped: true });
+  return leavesOf(iommu, requester);
+}
+
+/** What a sink holds that took `events`. */
+function ledgerOf(events: readonly CaptureEvent[]): Mapping[] {
+  const ledger = new Ledger();
+  for (const { op, iova, pages, target, access } of events) {
+    if (op === 'map') {
+      ledger.insert(iova, pages, target ?? 0, access);
+      continue;
+    }
+    const cursor = ledger.cursor(iova);
+    while (cursor.valid && cursor.iova < iova + pages) cursor.remove();
+  }
+  return [...ledger.mappings()].map(({ iova, pages, target, flags }) => ({
+    iova,
+    pages,
+    target,
+    access: flags as Access,
+  }));
+}
+
+/** The leaves of the tables that translate `requester`. */
+function leavesOf(iommu: VtdIommu, requester: RequesterId): Mapping[] {
+  const leaves: Mapping[] = [];
+  const { region } = iommu.requesterSpace(requester);
+  const visit = (batch: LeafBatch): boolean => {
+    for (let i = 0; i < batch.length; i++) {
+      const [iova = 0, target = 0, access = 0] = [batch.iova[i], batch.target[i], batch.access[i]];
+      leaves.push({ iova, pages: batch.pages, target, access: access as Access });
+    }
+    return true;
+  };
+  region.walk(ALL_PAGES, 0, visit, new WalkReport(region.budget));
+  return leaves;
+}

@@ -1,0 +1,88 @@
+/** Who uses which domain: attach, detach and switch, each with the invalidations that Linux posts for it. @module */
+import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
+import type { DriverDomains, VtdDomain } from './domain.ts';
+import { VtdDriverError } from './error.ts';
+import type { DriverInvalidator } from './invalidator.ts';
+import { type Completion, inOrder } from './steps.ts';
+import { PASID_LIMIT, type RemappingStructures } from './structures.ts';
+
+/** Attachments of requesters, as the structures in memory say them. See {@link VtdGuestDriver} for the operations. */
+export class DriverAttachments {
+  readonly #structures: RemappingStructures;
+  readonly #domains: DriverDomains;
+  readonly #invalidator: DriverInvalidator;
+
+  constructor(structures: RemappingStructures, domains: DriverDomains, invalidator: DriverInvalidator) {
+    this.#structures = structures;
+    this.#domains = domains;
+    this.#invalidator = invalidator;
+  }
+
+  /** The domain of `requester`; undefined when it has none. */
+  find(requester: RequesterId, pasid: number): VtdDomain | undefined {
+    const translation = this.#structures.translation(requester, pasid);
+    return translation === undefined ? undefined : this.#domains.at(translation.domain, translation.tables);
+  }
+
+  /** The domain of `requester`. VtdDriverError `attachment` when it has none. */
+  get(requester: RequesterId, pasid: number): VtdDomain {
+    const domain = this.find(requester, pasid);
+    if (domain !== undefined) return domain;
+    const name = formatRequesterId(requester);
+    throw new VtdDriverError('attachment', `${name} is attached to no domain; attach it first`);
+  }
+
+  attach(requester: RequesterId, domain: VtdDomain, pasid: number): Completion {
+    const structures = this.#structures;
+    const invalidator = this.#invalidator;
+    if (pasid < 0 || pasid >= PASID_LIMIT || (pasid > 0 && !invalidator.capability.PASID)) {
+      const rule = `PASIDs lie below ${PASID_LIMIT}, and all but 0 need a unit with ECAP_REG.PASID`;
+      throw new VtdDriverError('bad-argument', `PASID ${pasid} cannot be attached: ${rule}`);
+    }
+    if (structures.translation(requester, pasid) !== undefined) {
+      const name = formatRequesterId(requester);
+      throw new VtdDriverError('attachment', `${name} is attached already; switch it, or detach it first`);
+    }
+    const translation = { domain: domain.id, tables: domain.tables };
+    if (!structures.scalable) {
+      structures.set(requester, pasid, translation);
+      return invalidator.post(invalidator.contextArrival(requester, domain.id));
+    }
+    const newContext = structures.prepareContext(requester, pasid > 0);
+    structures.set(requester, pasid, translation);
+    return invalidator.post([
+      ...(newContext ? invalidator.contextArrival(requester, 0) : []),
+      ...invalidator.pasidArrival(domain.id, pasid),
+    ]);
+  }
+
+  detach(requester: RequesterId, pasid: number): Completion {
+    const { id } = this.get(requester, pasid);
+    this.#structures.clear(requester, pasid);
+    return this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
+  }
+
+  switch(requester: RequesterId, domain: VtdDomain, pasid: number): Completion {
+    if (!this.#structures.scalable) {
+      return inOrder(
+        () => this.detach(requester, pasid),
+        () => this.attach(requester, domain, pasid),
+      );
+    }
+    const { id } = this.get(requester, pasid);
+    this.#structures.set(requester, pasid, { domain: domain.id, tables: domain.tables });
+    return this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
+  }
+
+  /** Throws VtdDriverError `attachment` when a requester without PASID still uses `domain`. */
+  requireUnused(domain: VtdDomain): void {
+    for (const requester of this.#structures.requesters()) {
+      if (this.#structures.domainId(requester) !== domain.id) continue;
+      const name = formatRequesterId(requester);
+      throw new VtdDriverError(
+        'attachment',
+        `${name} is still attached to domain ${domain.id}; detach it first`,
+      );
+    }
+  }
+}
