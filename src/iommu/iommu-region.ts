@@ -162,7 +162,8 @@ export abstract class IommuRegion extends TranslatingRegion {
   invalidate(range: PageRange, index?: number): void {
     this.#iotlb?.invalidate(range);
     // Notifiers come and go inside notify(); one that has gone must hear nothing, one that has come knows all.
-    for (const registration of [...this.#registrations]) {
+    const registrations = [...this.#registrations];
+    for (const registration of registrations) {
       const { notifier, shadow } = registration;
       if (!this.#registrations.has(registration)) continue;
       if (index !== undefined && notifier.index !== index) continue;
@@ -173,7 +174,8 @@ export abstract class IommuRegion extends TranslatingRegion {
 
   /** The guest invalidated `range` in the device's own translation cache. */
   invalidateDeviceIotlb(range: PageRange, index: number): void {
-    for (const registration of [...this.#registrations]) {
+    const registrations = [...this.#registrations];
+    for (const registration of registrations) {
       const { notifier } = registration;
       if (!this.#registrations.has(registration)) continue;
       if (notifier.events === 'device-iotlb-unmap' && notifier.index === index) notifyUnmap(notifier, range);
@@ -250,7 +252,8 @@ export abstract class IommuRegion extends TranslatingRegion {
   }
 
   #resolveAnew(gone: readonly PageRange[]): void {
-    for (const { shadow } of [...this.#registrations]) {
+    const registrations = [...this.#registrations];
+    for (const { shadow } of registrations) {
       if (shadow === undefined || shadow.closed) continue;
       try {
         shadow.withdrawTargets(gone);

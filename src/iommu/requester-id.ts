@@ -13,8 +13,11 @@ export function requesterId(bus: number, device: number, fn: number): RequesterI
 
 /** `BB:DD.F` in hexadecimal, as lspci prints it. */
 export function formatRequesterId(requester: RequesterId): string {
-  const hex = (value: number): string => value.toString(16).padStart(2, '0');
   return `${hex(requester >> 8)}:${hex((requester >> 3) & 0x1f)}.${requester & 7}`;
+}
+
+function hex(value: number): string {
+  return value.toString(16).padStart(2, '0');
 }
 
 /** Parses `BB:DD.F` (an optional domain `0000:` in front is accepted); undefined when the text is none. */

@@ -73,29 +73,28 @@ it('a granule that is whole is found behind one that is not', () => {
   expect(grouped(4, [...run(1, 3), ...run(4, 4)])).toEqual([...run(1, 3), leaf(4, 4)]);
 });
 
-describe('granules against a search of each granule for itself', () => {
-  /** What one granule should come out as; leaves that reach over its edges are no part of it. */
-  function expected(granule: number, leaves: readonly Mapping[]): Mapping[] {
-    const inside = (index: number) =>
-      leaves.filter(({ iova, pages }) => iova >= index * granule && iova + pages <= (index + 1) * granule);
-    return leaves.flatMap((each) => {
-      const index = Math.floor(each.iova / granule);
-      const group = inside(index);
-      const [first] = group;
-      const covered = group.reduce((sum, { pages }) => sum + pages, 0);
-      const isWhole =
-        group.includes(each) &&
-        covered === granule &&
-        first.target % granule === 0 &&
-        group.every(
-          ({ iova, target, access }) =>
-            target - iova === first.target - first.iova && access === first.access,
-        );
-      if (!isWhole) return [each];
-      return each === first ? [{ ...first, pages: granule }] : [];
-    });
-  }
+/** What one granule should come out as; leaves that reach over its edges are no part of it. */
+function expected(granule: number, leaves: readonly Mapping[]): Mapping[] {
+  const inside = (index: number) =>
+    leaves.filter(({ iova, pages }) => iova >= index * granule && iova + pages <= (index + 1) * granule);
+  return leaves.flatMap((each) => {
+    const index = Math.floor(each.iova / granule);
+    const group = inside(index);
+    const [first] = group;
+    const covered = group.reduce((sum, { pages }) => sum + pages, 0);
+    const isWhole =
+      group.includes(each) &&
+      covered === granule &&
+      first.target % granule === 0 &&
+      group.every(
+        ({ iova, target, access }) => target - iova === first.target - first.iova && access === first.access,
+      );
+    if (!isWhole) return [each];
+    return each === first ? [{ ...first, pages: granule }] : [];
+  });
+}
 
+describe('granules against a search of each granule for itself', () => {
   const piece = fc.record({
     gap: fc.constantFrom(0, 0, 0, 0, 0, 1, 3),
     log: fc.nat(5),

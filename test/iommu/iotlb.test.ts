@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { assert, describe, expect, it } from 'vitest';
 import { Iotlb } from '../../src/iommu/index.ts';
 import { Access, ALL_PAGES, type IommuTlbEntry, PAGES_END } from '../../src/memory/index.ts';
 
@@ -162,7 +162,7 @@ describe('an IOTLB over any inserts and invalidations', () => {
             iotlb.insert(leaf, taken.access, taken.index);
             remembered.insert(leaf, taken.index);
             // What is cached is what is there now.
-            expect(iotlb.lookup(taken.page, taken.access, taken.index)).toBeDefined();
+            assert.isDefined(iotlb.lookup(taken.page, taken.access, taken.index));
           } else if (taken.does === 'invalidate') {
             const end = Math.min(PAGES_END, taken.page + taken.pages);
             iotlb.invalidate({ start: taken.page, end });
@@ -171,7 +171,7 @@ describe('an IOTLB over any inserts and invalidations', () => {
             const found = iotlb.lookup(taken.page, taken.access, taken.index);
             const isRight =
               found === undefined || remembered.knows(found, taken.page, taken.access, taken.index);
-            expect(isRight).toBe(true);
+            assert.isTrue(isRight);
           }
         }
       }),

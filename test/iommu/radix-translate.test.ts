@@ -6,6 +6,11 @@ import { spanOf } from '../support/table-writer.ts';
 import { CONT, outsideFault, P, PS, R, RESERVED_FAULT, SKIP_SHIFT, W } from '../support/test-format.ts';
 import { TABLES_AT, tableWorld } from '../support/table-world.ts';
 
+/** Low word of an entry that leads to `table`. */
+function tableEntry(table: number): number {
+  return ((table << 12) | P | R | W) >>> 0;
+}
+
 describe('a translation', () => {
   it('ends at a leaf with its first page, size, target and what all levels allow', () => {
     const { tables } = tableWorld(4);
@@ -65,10 +70,16 @@ describe('a translation', () => {
 
     translateRadix(tables, 0x40205, (step) => steps.push(step));
 
-    const lo = (table: number): number => ((table << 12) | P | R | W) >>> 0;
     expect(steps).toEqual([
-      { level: 3, table: TABLES_AT, index: 1, lo: lo(TABLES_AT + 1), hi: 0, kind: EntryKind.Table },
-      { level: 2, table: TABLES_AT + 1, index: 1, lo: lo(TABLES_AT + 2), hi: 0, kind: EntryKind.Table },
+      { level: 3, table: TABLES_AT, index: 1, lo: tableEntry(TABLES_AT + 1), hi: 0, kind: EntryKind.Table },
+      {
+        level: 2,
+        table: TABLES_AT + 1,
+        index: 1,
+        lo: tableEntry(TABLES_AT + 2),
+        hi: 0,
+        kind: EntryKind.Table,
+      },
       { level: 1, table: TABLES_AT + 2, index: 5, lo: 0x12345007, hi: 0, kind: EntryKind.Leaf },
     ]);
   });

@@ -109,7 +109,7 @@ describe('a walk', () => {
       covered,
       (batch) => {
         const inner = collectWalk(tables, covered).leaves.map(({ target }) => target);
-        seen.push([...batch.target.slice(0, batch.length)], inner);
+        seen.push(Array.from(batch.target.subarray(0, batch.length)), inner);
         return true;
       },
       new WalkReport(),
@@ -205,6 +205,28 @@ describe('faults of the tables', () => {
   });
 });
 
+/** Pages hidden by faults of each code. */
+function hiddenPages(
+  faults: readonly { readonly pages: number; readonly code: number }[],
+): Map<number, number> {
+  const hidden = new Map<number, number>();
+  for (const { pages, code } of faults.toSorted((a, b) => a.code - b.code))
+    hidden.set(code, (hidden.get(code) ?? 0) + pages);
+  return hidden;
+}
+
+/** Whether no contiguous group has other entries written into it. */
+function isConsistent(entries: readonly { table: number; index: number; flags: number }[]): boolean {
+  const groups = entries.filter(({ flags }) => (flags & CONT) !== 0);
+  return groups.every(
+    (group) =>
+      entries.filter(
+        ({ table, index }) =>
+          table === group.table && Math.floor(index / 16) === Math.floor(group.index / 16),
+      ).length === 1,
+  );
+}
+
 describe('the walk of any tables against one that takes a page at a time', () => {
   const entry = fc.record({
     table: fc.nat(5),
@@ -267,31 +289,9 @@ describe('the walk of any tables against one that takes a page at a time', () =>
           hiddenPages(naive.faults),
         );
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
-
-  /** Pages hidden by faults of each code. */
-  function hiddenPages(
-    faults: readonly { readonly pages: number; readonly code: number }[],
-  ): Map<number, number> {
-    const hidden = new Map<number, number>();
-    for (const { pages, code } of faults.toSorted((a, b) => a.code - b.code))
-      hidden.set(code, (hidden.get(code) ?? 0) + pages);
-    return hidden;
-  }
-
-  /** Whether no contiguous group has other entries written into it. */
-  function isConsistent(entries: readonly { table: number; index: number; flags: number }[]): boolean {
-    const groups = entries.filter(({ flags }) => (flags & CONT) !== 0);
-    return groups.every(
-      (group) =>
-        entries.filter(
-          ({ table, index }) =>
-            table === group.table && Math.floor(index / 16) === Math.floor(group.index / 16),
-        ).length === 1,
-    );
-  }
 });
 
 it('a walk up to 2^64 reaches the last page', () => {

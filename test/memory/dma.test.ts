@@ -2,13 +2,14 @@ import { describe, expect, it } from 'vitest';
 import {
   Access,
   AddressSpace,
+  AliasRegion,
   ContainerRegion,
   type DeviceHandler,
   DeviceRegion,
   dmaRead,
   dmaWrite,
   type IommuTlbEntry,
-  type MemoryRegion,
+  MemoryRegion,
   MemoryTopology,
   PAGES_END,
   RamRegion,
@@ -134,6 +135,20 @@ describe('DMA to RAM', () => {
   });
 });
 
+describe('DMA through an alias', () => {
+  it('reaches the page of the target that is shown there', () => {
+    const { space, root } = world();
+    root.add(
+      new AliasRegion('alias', root.children.find(({ region }) => region.name === 'ram')!.region, 2, 2),
+      0x10,
+    );
+
+    dmaWrite(space, 0x11004n, bytes(3));
+
+    expect(read(space, 0x3004n, 3)).toEqual(bytes(3));
+  });
+});
+
 describe('DMA that fails', () => {
   it('at a hole has transferred the page before it', () => {
     const { space } = world();
@@ -152,6 +167,14 @@ describe('DMA that fails', () => {
 
     expect(result).toEqual({ completed: 0, failure: { kind: 'hole', address: 0x5ffcn } });
     expect(data).toEqual(bytes(8));
+  });
+
+  it('at a region that is neither memory nor a device finds a hole', () => {
+    const odd = new (class extends MemoryRegion {})('odd', 1);
+
+    const result = dmaRead(spaceOf(odd), 0n, new Uint8Array(1));
+
+    expect(result).toEqual({ completed: 0, failure: { kind: 'hole', address: 0n } });
   });
 
   it('writing ROM leaves the ROM as it was', () => {

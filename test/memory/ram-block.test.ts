@@ -114,6 +114,23 @@ describe('a dense block of several windows', () => {
 });
 
 describe('a sparse block', () => {
+  it('takes content for its first page', () => {
+    const block = new SparseRamBlock(1);
+
+    block.setPage(0, new Uint32Array(1024).fill(4));
+
+    expect(firstWord(block, 0)).toBe(4);
+  });
+
+  it('shows a page through a cursor that was elsewhere', () => {
+    const cursor = new PageCursor();
+    new DenseRamBlock(3).locate(2, cursor, true);
+
+    new SparseRamBlock(1).locate(0, cursor, false);
+
+    expect(cursor.bytes()).toEqual(new Uint8Array(4096));
+  });
+
   it('takes a page of content without a copy', () => {
     const block = new SparseRamBlock(1 << 30);
     const words = new Uint32Array(1024);

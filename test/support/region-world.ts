@@ -13,7 +13,7 @@ export interface RegionWorld extends GuestMemory {
   readonly region: RadixRegion;
   readonly tables: TableWriter;
   /** Writes other tables; they are used when they are set as `region.tables`. */
-  moreTables(): TableWriter;
+  readonly moreTables: () => TableWriter;
 }
 
 export interface RegionWorldOptions {

@@ -36,7 +36,8 @@ export class NestedTableMemory implements TableMemory {
     const needed = forWrite ? 3 : 1;
     if (found === undefined) this.obstacle = 'beyond-width';
     else if (found.kind === 'fault') this.obstacle = found.fault;
-    else if (found.kind === 'not-present' || (found.access & needed) !== needed) this.obstacle = 'no-permission';
+    else if (found.kind === 'not-present' || (found.access & needed) !== needed)
+      this.obstacle = 'no-permission';
     else if (this.#memory.locate(found.target + (page - found.iova), cursor, forWrite)) return true;
     else this.obstacle = 'not-ram';
     return false;
@@ -104,7 +105,11 @@ export function stagesOf(
 function nestedFirstStage(state: RemappingState, tables: StageTables, second: Stage): Stage {
   const memory = new NestedTableMemory(state.memory, second);
   const plain = firstStageFormat(state.capability, state.haw, tables.levels, true);
-  return canonicalStage({ format: new NestedFirstStageFormat(plain, tables.levels, memory), memory, ...tables });
+  return canonicalStage({
+    format: new NestedFirstStageFormat(plain, tables.levels, memory),
+    memory,
+    ...tables,
+  });
 }
 
 /**

@@ -118,7 +118,12 @@ export function secondStageFormat(
 ): TableFormat {
   return remembered(capability, `second ${haw} ${levels} ${scalable}`, () => {
     // Device-TLBs gave bit 62 a meaning (TM) in the revisions that today's guests were written for.
-    const reserved = spec.secondStageReserved({ haw, SSLPS: capability.SSLPS, SC: capability.SC, TM: capability.DT });
+    const reserved = spec.secondStageReserved({
+      haw,
+      SSLPS: capability.SSLPS,
+      SC: capability.SC,
+      TM: capability.DT,
+    });
     const codes: FaultCodes = scalable
       ? { reservedBit: spec.SSS_3, topTableUnreadable: spec.SSS_4, lowerTableUnreadable: spec.SSS_1 }
       : { reservedBit: spec.LSS_2, topTableUnreadable: spec.LCT_4, lowerTableUnreadable: spec.LSS_1 };

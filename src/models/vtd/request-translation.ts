@@ -18,7 +18,12 @@ export interface StageTables {
 /** How a request is translated. */
 export type RequestTranslation =
   | { readonly kind: 'fault'; readonly code: number; readonly fpd: boolean }
-  | { readonly kind: 'pass-through'; readonly domain: number; readonly fpd: boolean; readonly pasids: boolean }
+  | {
+      readonly kind: 'pass-through';
+      readonly domain: number;
+      readonly fpd: boolean;
+      readonly pasids: boolean;
+    }
   | {
       readonly kind: 'second-stage';
       readonly domain: number;
@@ -100,7 +105,12 @@ class Lookup {
   /** VT-d 3.4.2, checks in the order of 7.1.3's legacy conditions. */
   legacy(): RequestTranslation {
     const { capability, rootTable } = this.#state;
-    const root = this.#read('root entry', rootTable, this.#bus * spec.ROOT_ENTRY_WORDS, spec.ROOT_ENTRY_WORDS);
+    const root = this.#read(
+      'root entry',
+      rootTable,
+      this.#bus * spec.ROOT_ENTRY_WORDS,
+      spec.ROOT_ENTRY_WORDS,
+    );
     if (root === undefined) return this.fault(spec.LRT_1);
     if (!present(root)) return this.fault(spec.LRT_2);
     if (anySet(root, this.#masks.root)) return this.fault(spec.LRT_3);

@@ -144,12 +144,23 @@ export class VtdRegion extends IommuRegion {
     if ((found.access & access) !== access) {
       // SSS.2: the levels together permit nothing at all (VT-d 7.1.3).
       const nothing = found.access === 0 && translation.kind === 'second-stage' && scalable;
-      return this.#fault(translation, request, nothing ? spec.SSS_2 : permissionCode(scalable, access & ~found.access));
+      return this.#fault(
+        translation,
+        request,
+        nothing ? spec.SSS_2 : permissionCode(scalable, access & ~found.access),
+      );
     }
-    if (isInterrupt(found.target + (page - found.iova))) return this.#fault(translation, request, inInterruptRange);
+    if (isInterrupt(found.target + (page - found.iova)))
+      return this.#fault(translation, request, inInterruptRange);
     if (access !== Access.None) {
       const isWrite = (access & Access.Write) !== 0;
-      const completed = { translation, steps, isWrite, middle, second: first === undefined ? undefined : second };
+      const completed = {
+        translation,
+        steps,
+        isWrite,
+        middle,
+        second: first === undefined ? undefined : second,
+      };
       const code = keepFlags(this.#state, completed);
       if (code !== undefined) return this.#fault(translation, request, code);
     }
@@ -189,7 +200,11 @@ function pasidOf(index: number): number | undefined {
   return index === 0 ? undefined : index;
 }
 
-function leafOf(found: RadixLookup | undefined, first: boolean, scalable: boolean): Translated | Untranslated {
+function leafOf(
+  found: RadixLookup | undefined,
+  first: boolean,
+  scalable: boolean,
+): Translated | Untranslated {
   if (found === undefined) return { code: beyondWidth(first, scalable).code, notPresent: false };
   if (found.kind === 'leaf') return found;
   if (found.kind === 'fault') return { code: found.fault.code, notPresent: false };
@@ -199,7 +214,12 @@ function leafOf(found: RadixLookup | undefined, first: boolean, scalable: boolea
 }
 
 /** The first stage's leaf through the second stage (VT-d 3.8), whose turn comes when the first stage permits the access. */
-function throughSecond(outer: Translated, second: Stage, request: Request, middle: number): Translated | Untranslated {
+function throughSecond(
+  outer: Translated,
+  second: Stage,
+  request: Request,
+  middle: number,
+): Translated | Untranslated {
   const { page, access } = request;
   if ((outer.access & access) !== access) {
     return { code: permissionCode(true, access & ~outer.access), notPresent: false };

@@ -43,7 +43,12 @@ function readWritten(guest: Guest, pointer: bigint, index: bigint, unreadable: s
 }
 
 /** A second stage of `levels` levels at page `root` (VT-d 3.7, 9.8). */
-export function secondStageReference(guest: Guest, root: number, levels: number, scalable: boolean): ReferenceStage {
+export function secondStageReference(
+  guest: Guest,
+  root: number,
+  levels: number,
+  scalable: boolean,
+): ReferenceStage {
   const { capability, haw } = guest.state;
   const width = Math.min(12 + 9 * levels, capability.MGAW);
   const names = scalable
@@ -57,7 +62,8 @@ export function secondStageReference(guest: Guest, root: number, levels: number,
     read: (pointer, index, isTop) => readWritten(guest, pointer, index, isTop ? names.top : names.lower),
     isPresent: (entry) => (entry & 3n) !== 0n,
     notPresent: names.notPresent,
-    wrong: (entry, level) => ((entry & secondStageReserved(capability, haw, level, entry)) === 0n ? undefined : names.reserved),
+    wrong: (entry, level) =>
+      (entry & secondStageReserved(capability, haw, level, entry)) === 0n ? undefined : names.reserved,
   };
 }
 
@@ -66,7 +72,12 @@ function isLeaf(entry: bigint, level: number): boolean {
 }
 
 /** Bits that must be zero in a present second-stage entry. */
-export function secondStageReserved(capability: Capability, haw: number, level: number, entry: bigint): bigint {
+export function secondStageReserved(
+  capability: Capability,
+  haw: number,
+  level: number,
+  entry: bigint,
+): bigint {
   const everywhere = bit(62) | above(haw);
   if (!isLeaf(entry, level)) return everywhere | bit(11) | bit(7);
   const snoop = capability.SC ? 0n : bit(11);
@@ -86,7 +97,12 @@ export function firstStageReference(guest: Guest, root: number, levels: number):
 }
 
 /** A first stage whose tables and leaves lie behind `second` (VT-d 3.8). */
-export function nestedFirstReference(guest: Guest, root: number, levels: number, second: ReferenceStage): ReferenceStage {
+export function nestedFirstReference(
+  guest: Guest,
+  root: number,
+  levels: number,
+  second: ReferenceStage,
+): ReferenceStage {
   const places: Map<bigint, Reference> = new Map();
   return {
     // Addresses in nested first-stage entries are the second stage's to judge.
@@ -129,7 +145,12 @@ function firstStageRules(
 }
 
 /** Bits that must be zero in a present first-stage entry. */
-export function firstStageReserved(capability: Capability, haw: number, level: number, entry: bigint): bigint {
+export function firstStageReserved(
+  capability: Capability,
+  haw: number,
+  level: number,
+  entry: bigint,
+): bigint {
   if (!isLeaf(entry, level)) return above(haw) | bit(7);
   if (level === 1) return above(haw);
   const offered = level === 2 || capability.FS1GP;
@@ -211,6 +232,7 @@ function visitTable(
 
 /** Asking for a page, in the words of `translated`: what has no right at all counts as nothing mapped. */
 export function referenceText(found: Reference): string {
-  if ('iova' in found) return found.access === 0 ? '-' : leafText(found.iova, found.pages, found.target, found.access);
+  if ('iova' in found)
+    return found.access === 0 ? '-' : leafText(found.iova, found.pages, found.target, found.access);
   return found.fault === undefined || found.fault === 'SFS.2' || found.fault === 'SSS.2' ? '-' : found.fault;
 }

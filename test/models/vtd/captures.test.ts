@@ -1,6 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Capture, type CaptureMapping, type ElfCore, readCapture, type RegisterDump } from '../../../src/guests/index.ts';
+import {
+  type Capture,
+  type CaptureMapping,
+  type ElfCore,
+  readCapture,
+  type RegisterDump,
+} from '../../../src/guests/index.ts';
 import { parseRequesterId } from '../../../src/iommu/index.ts';
 import { Access, PAGES_END, type SparseRamBlock } from '../../../src/memory/index.ts';
 import { decodeCapability } from '../../../src/models/vtd/spec/index.ts';
@@ -45,7 +51,9 @@ async function load(name: string, requester: string, isFinal: boolean): Promise<
   const machine = machines.get(key) ?? loadMachine(name, isFinal);
   machines.set(key, machine);
   const { capture, guest } = await machine;
-  const mappings = (await (isFinal ? capture.finalMappings() : capture.mappings(requester))) as CaptureMapping[];
+  const mappings = (await (isFinal
+    ? capture.finalMappings()
+    : capture.mappings(requester))) as CaptureMapping[];
   return { guest, region: guest.region(parseRequesterId(requester)), mappings };
 }
 
@@ -78,60 +86,69 @@ function guestOf(ram: readonly (readonly [number, number])[], { bytes }: Registe
   return guest;
 }
 
-describe.each(LISTINGS)('$name $when: what the tables hold for $requester', ({ name, requester, leaves, when }) => {
-  let listing: Listing;
-  let texts: string[];
+describe.each(LISTINGS)(
+  '$name $when: what the tables hold for $requester',
+  ({ name, requester, leaves, when }) => {
+    let listing: Listing;
+    let texts: string[];
 
-  beforeAll(async () => {
-    listing = await load(name, requester, when === 'final');
-    takeFaults(listing.guest);
-    texts = listing.mappings.map(({ iova, pages, target, access }) => leafText(iova, pages, target, access));
-  });
+    beforeAll(async () => {
+      listing = await load(name, requester, when === 'final');
+      takeFaults(listing.guest);
+      texts = listing.mappings.map(({ iova, pages, target, access }) =>
+        leafText(iova, pages, target, access),
+      );
+    });
 
-  it('is what a walk yields, leaf by leaf', () => {
-    const { leaves: seen, faults } = walked(listing.region);
+    it('is what a walk yields, leaf by leaf', () => {
+      const { leaves: seen, faults } = walked(listing.region);
 
-    expect(listing.guest.state.translationEnabled).toBe(true);
-    expect(seen).toEqual(texts);
-    expect(seen).toHaveLength(leaves);
-    expect(faults).toEqual([]);
-  });
+      expect(listing.guest.state.translationEnabled).toBe(true);
+      expect(seen).toEqual(texts);
+      expect(seen).toHaveLength(leaves);
+      expect(faults).toEqual([]);
+    });
 
-  it('is what its first and last pages translate to', () => {
-    const { guest, region, mappings } = listing;
+    it('is what its first and last pages translate to', () => {
+      const { guest, region, mappings } = listing;
 
-    expect(mappings.map(({ iova }) => translated(region, iova))).toEqual(texts);
-    expect(mappings.map(({ iova, pages }) => translated(region, iova + pages - 1))).toEqual(texts);
-    const some = mappings.filter((_, i) => i % 16 === 0);
-    expect(some.map(({ iova, access }) => translated(region, iova, access))).toEqual(
-      texts.filter((_, i) => i % 16 === 0),
-    );
-    expect(takeFaults(guest)).toEqual([]);
-  });
+      expect(mappings.map(({ iova }) => translated(region, iova))).toEqual(texts);
+      const large = mappings.filter(({ pages }) => pages > 1);
+      const largeTexts = large.map(({ iova, pages, target, access }) =>
+        leafText(iova, pages, target, access),
+      );
+      expect(large.map(({ iova, pages }) => translated(region, iova + pages - 1))).toEqual(largeTexts);
+      const some = mappings.filter((_, i) => i % 16 === 0);
+      expect(some.map(({ iova, access }) => translated(region, iova, access))).toEqual(
+        texts.filter((_, i) => i % 16 === 0),
+      );
+      expect(takeFaults(guest)).toEqual([]);
+    });
 
-  it('is not where it has holes, nor more than it allows', () => {
-    const { region, mappings } = listing;
-    const starts = new Set(mappings.map(({ iova }) => iova));
-    const behind = mappings.map(({ iova, pages }) => iova + pages).filter((page) => !starts.has(page));
-    const limited = mappings.filter(({ access }) => access !== Access.ReadWrite);
+    it('is not where it has holes, nor more than it allows', () => {
+      const { region, mappings } = listing;
+      const starts = new Set(mappings.map(({ iova }) => iova));
+      const behind = mappings.map(({ iova, pages }) => iova + pages).filter((page) => !starts.has(page));
+      const limited = mappings.filter(({ access }) => access !== Access.ReadWrite);
 
-    const holes = behind.map((page) => translated(region, page));
-    const excess = limited.map(({ iova, access }) => translated(region, iova, (3 & ~access) as Access));
+      const holes = behind.map((page) => translated(region, page));
+      const excess = limited.map(({ iova, access }) => translated(region, iova, (3 & ~access) as Access));
 
-    expect(holes.filter((text) => text !== '-')).toEqual([]);
-    expect(behind.length).toBeGreaterThan(0);
-    expect(excess.filter((text) => !/^(LGN\.[23]|SGN\.[67])$/.test(text))).toEqual([]);
-  });
+      expect(holes.filter((text) => text !== '-')).toEqual([]);
+      expect(behind.length).toBeGreaterThan(0);
+      expect(excess.filter((text) => !/^(LGN\.[23]|SGN\.[67])$/.test(text))).toEqual([]);
+    });
 
-  it('is cut by a range where the range begins and ends', () => {
-    const { region, mappings } = listing;
-    const middle = mappings[mappings.length >> 1] as CaptureMapping;
-    const before = mappings.filter(({ iova }) => iova < middle.iova).length;
+    it('is cut by a range where the range begins and ends', () => {
+      const { region, mappings } = listing;
+      const middle = mappings[mappings.length >> 1] as CaptureMapping;
+      const before = mappings.filter(({ iova }) => iova < middle.iova).length;
 
-    const lower = walked(region, { start: 0, end: middle.iova }).leaves;
-    const upper = walked(region, { start: middle.iova + middle.pages - 1, end: PAGES_END }).leaves;
+      const lower = walked(region, { start: 0, end: middle.iova }).leaves;
+      const upper = walked(region, { start: middle.iova + middle.pages - 1, end: PAGES_END }).leaves;
 
-    expect(lower).toEqual(texts.slice(0, before));
-    expect(upper).toEqual(texts.slice(before));
-  });
-});
+      expect(lower).toEqual(texts.slice(0, before));
+      expect(upper).toEqual(texts.slice(before));
+    });
+  },
+);

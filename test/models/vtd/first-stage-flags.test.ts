@@ -2,15 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Access, dmaRead, dmaWrite } from '../../../src/memory/index.ts';
 import { RequesterSpace } from '../../../src/models/vtd/requester-space.ts';
 import { takeFaults, translated, walked } from './observe.ts';
-import {
-  FIRST_STAGE_TABLE,
-  Guest,
-  type PasidFields,
-  REQUESTER,
-  SCALABLE_CAPABILITY,
-  SECOND_STAGE_TABLE,
-  TableTree,
-} from './table-builder.ts';
+import { Guest, type PasidFields, REQUESTER, SCALABLE_CAPABILITY } from './table-builder.ts';
+import { FIRST_STAGE_TABLE, SECOND_STAGE_TABLE, TableTree } from './table-tree.ts';
 
 const IOVA = 0x12345;
 const A = 1n << 5n;

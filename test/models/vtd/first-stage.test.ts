@@ -3,7 +3,8 @@ import { Access, PAGES_END } from '../../../src/memory/index.ts';
 import type { Capability } from '../../../src/models/vtd/spec/index.ts';
 import type { VtdRegion } from '../../../src/models/vtd/vtd-region.ts';
 import { leafText, takeFaults, translated, walked } from './observe.ts';
-import { FIRST_STAGE_TABLE, Guest, SCALABLE_CAPABILITY, spanOf, TableTree } from './table-builder.ts';
+import { Guest, SCALABLE_CAPABILITY } from './table-builder.ts';
+import { FIRST_STAGE_TABLE, spanOf, TableTree } from './table-tree.ts';
 
 /** P, R/W, U/S. */
 const USER_RW = 0b111n;
@@ -15,7 +16,11 @@ interface World {
 }
 
 function world(levels: number, capability: Partial<Capability> = {}, haw = 46): World {
-  const guest = new Guest({ haw, capability: { ...SCALABLE_CAPABILITY, ...capability }, region: { iotlb: false } });
+  const guest = new Guest({
+    haw,
+    capability: { ...SCALABLE_CAPABILITY, ...capability },
+    region: { iotlb: false },
+  });
   const tables = new TableTree(guest, levels, FIRST_STAGE_TABLE);
   guest.scalable({ pgtt: 0b001, fspm: levels - 4, firstStage: tables.root });
   return { guest, tables, region: guest.region() };
@@ -37,6 +42,9 @@ function bits(msb: number, lsb: number): number[] {
   return Array.from({ length: msb - lsb + 1 }, (_, i) => lsb + i);
 }
 
+/** Where the leaf number `i` of a test lies, clear of the interrupt range. */
+const target = (i: number): number => (i + 8) * spanOf(3);
+
 describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
   const half = 512 ** levels / 2;
   const upper = PAGES_END - half;
@@ -45,7 +53,6 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
     const { tables, region } = world(levels);
     const pages = spanOf(leafLevel);
     const places = [0, half - pages, upper, PAGES_END - pages];
-    const target = (i: number): number => (i + 8) * spanOf(3);
     for (const [i, iova] of places.entries()) tables.map(iova, leafLevel, target(i), USER_RW);
     const leaves = places.map((iova, i) => leafText(iova, pages, target(i), Access.ReadWrite));
 
@@ -80,7 +87,9 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
     const { tables, region } = world(levels);
     tables.map(PAGES_END - 1, 1, 0x10, USER_RW);
 
-    expect(walked(region, { start: PAGES_END - 1, end: PAGES_END }).leaves).toEqual([leafText(PAGES_END - 1, 1, 0x10, 3)]);
+    expect(walked(region, { start: PAGES_END - 1, end: PAGES_END }).leaves).toEqual([
+      leafText(PAGES_END - 1, 1, 0x10, 3),
+    ]);
   });
 
   it('permit what every level permits: present to read, R/W to write, U/S to be used at all', () => {
@@ -102,7 +111,9 @@ describe.each([4, 5])('first-stage tables of %i levels', (levels) => {
       const leaf = leafText(0x12345, 1, 0x77, isWritable ? 3 : 1);
       const asked = expected === 'SFS.2' ? '-' : (expected ?? leaf);
       const wanted = [asked, expected ?? leaf, expected ?? (isWritable ? leaf : 'SGN.6')];
-      const seen = [Access.None, Access.Read, Access.Write].map((access) => translated(region, 0x12345, access));
+      const seen = [Access.None, Access.Read, Access.Write].map((access) =>
+        translated(region, 0x12345, access),
+      );
       if (seen.join() !== wanted.join()) wrong.push(`${combination.toString(4)}: ${seen.join()}`);
     }
 
@@ -178,7 +189,8 @@ describe('a large first-stage leaf', () => {
   it.each([2, 3])('of level %i keeps PAT in bit 12, which is no part of its address', (level) => {
     const { tables, region } = world(4);
     const pages = spanOf(level);
-    for (let i = 0; i < 4; i++) tables.map(i * pages, level, 4 * pages + i * pages, USER_RW | (BigInt(i & 1) << 12n));
+    for (let i = 0; i < 4; i++)
+      tables.map(i * pages, level, 4 * pages + i * pages, USER_RW | (BigInt(i & 1) << 12n));
     const leaves = [0, 1, 2, 3].map((i) => leafText(i * pages, pages, 4 * pages + i * pages, 3));
 
     expect(walked(region).leaves).toEqual(leaves);

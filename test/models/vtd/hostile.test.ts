@@ -4,7 +4,8 @@ import { Access, DeviceRegion, PAGES_END } from '../../../src/memory/index.ts';
 import { StrictSink } from '../../support/strict-sink.ts';
 import { nestedWorld } from './nested-world.ts';
 import { leafText, takeFaults, translated, walked } from './observe.ts';
-import { Guest, type GuestOptions, SCALABLE_CAPABILITY, TableTree } from './table-builder.ts';
+import { Guest, type GuestOptions, SCALABLE_CAPABILITY } from './table-builder.ts';
+import { TableTree } from './table-tree.ts';
 
 const RW = 0b11n;
 const USER_RW = 0b111n;
@@ -49,7 +50,9 @@ describe('a top table that names itself', () => {
     const { guest, tables } = world();
     fill(guest, tables.root, at(tables.root) | RW);
 
-    const { leaves, report } = walked(guest.region(), undefined, { budget: { entries: 2 ** 20, leaves: 1000 } });
+    const { leaves, report } = walked(guest.region(), undefined, {
+      budget: { entries: 2 ** 20, leaves: 1000 },
+    });
 
     expect(leaves).toHaveLength(1000);
     expect(report.leaves).toBe(1000);
@@ -113,10 +116,13 @@ describe('512^3 entries that all name one table', () => {
     const made = nestedWorld();
     const { guest, first } = made;
     first.map(0, 1, 0x40000, USER_RW);
-    for (const level of [4, 3, 2]) fill(guest, first.pageOf(first.tableAt(0, level)), first.getEntry(0, level));
+    for (const level of [4, 3, 2])
+      fill(guest, first.pageOf(first.tableAt(0, level)), first.getEntry(0, level));
     fill(guest, first.pageOf(first.tableAt(0, 1)), at(0x40000) | USER_RW);
 
-    const { leaves, report } = walked(made.region, undefined, { budget: { entries: 2 ** 20, leaves: 2 ** 12 } });
+    const { leaves, report } = walked(made.region, undefined, {
+      budget: { entries: 2 ** 20, leaves: 2 ** 12 },
+    });
 
     expect(leaves).toEqual([]);
     expect(report.leaves).toBe(2 ** 12);
@@ -255,7 +261,8 @@ describe('random words as structures', () => {
     if (role === 1 && index % 4 >= 2 && pick(MAYBE) === 1n) return 0n;
     if (role === 1) return index % 2 === 0 ? pick([next, next + at(16)]) | pick(MAYBE) : pick(FIELDS);
     if (role === 2) return next | pick(MAYBE);
-    if (role === 3) return [next | pick(TYPES), pick(FIELDS), pick([0n, next]), pick(NOTHING)][index % 8] ?? 0n;
+    if (role === 3)
+      return [next | pick(TYPES), pick(FIELDS), pick([0n, next]), pick(NOTHING)][index % 8] ?? 0n;
     return next | pick(RIGHTS) | pick(NOTHING);
   }
 
@@ -271,10 +278,12 @@ describe('random words as structures', () => {
     for (const mode of [0, 0, 1, 1, 1, 1, 2, 3]) {
       guest.state.translationTableMode = mode;
       for (let i = 0; i < 1000; i++) {
-        const requester = Number(pick([0n, 0x1234n, 0xffffn])) ^ (i * 61) % 0x10000;
+        const requester = Number(pick([0n, 0x1234n, 0xffffn])) ^ ((i * 61) % 0x10000);
         guest.state.rootTable = i % 9;
         const region = guest.region(requester, { iotlb: false, budget });
-        outcomes.add(translated(region, i * 0x3f1, i % 2 === 0 ? Access.Read : Access.Write).replace(/.*>.*/, 'mapped'));
+        outcomes.add(
+          translated(region, i * 0x3f1, i % 2 === 0 ? Access.Read : Access.Write).replace(/.*>.*/, 'mapped'),
+        );
         const { report } = walked(region, undefined, { budget });
         if (report.entries > budget.entries + 512 || report.leaves > budget.leaves) tooMuch.push(requester);
       }

@@ -22,7 +22,11 @@ function pointAt({ first }: NestedWorld, level: number, pointer: number): void {
 }
 
 function fsptptr(made: NestedWorld, pointer: number): void {
-  made.guest.setPasid(made.pasidTable, 0, { pgtt: 0b011, secondStage: made.second.root, firstStage: pointer });
+  made.guest.setPasid(made.pasidTable, 0, {
+    pgtt: 0b011,
+    secondStage: made.second.root,
+    firstStage: pointer,
+  });
 }
 
 describe('a first-stage table that the second stage keeps from being read', () => {
@@ -75,7 +79,11 @@ describe('a first-stage table that the second stage keeps from being read', () =
     const reserved = translated(made.region, IOVA, Access.Read);
     made.second.setEntry(table, 2, (0x20000n << 12n) | RW);
     const lower = translated(made.region, IOVA, Access.Read);
-    made.guest.setPasid(made.pasidTable, 0, { pgtt: 0b011, secondStage: 0x20000, firstStage: made.first.root });
+    made.guest.setPasid(made.pasidTable, 0, {
+      pgtt: 0b011,
+      secondStage: 0x20000,
+      firstStage: made.first.root,
+    });
 
     expect([reserved, lower]).toEqual(['SSS.3', 'SSS.1']);
     expect(translated(made.region, IOVA, Access.Read)).toBe('SSS.4');
@@ -157,6 +165,18 @@ describe('the first stage of a nested translation', () => {
   });
 });
 
+function withSsade(): NestedWorld {
+  const made = world();
+  const { second, first } = made;
+  made.guest.setPasid(made.pasidTable, 0, {
+    pgtt: 0b011,
+    secondStage: second.root,
+    firstStage: first.root,
+    ssade: true,
+  });
+  return made;
+}
+
 describe('accessed and dirty flags of a nested translation', () => {
   const A = 1n << 5n;
   const D = 1n << 6n;
@@ -166,18 +186,6 @@ describe('accessed and dirty flags of a nested translation', () => {
   /** Flags of the leaf that maps a guest-physical page. */
   function leafFlags({ second }: NestedWorld, page: number): bigint {
     return second.getEntry(page, 1) & (SS_A | SS_D);
-  }
-
-  function withSsade(): NestedWorld {
-    const made = world();
-    const { second, first } = made;
-    made.guest.setPasid(made.pasidTable, 0, {
-      pgtt: 0b011,
-      secondStage: second.root,
-      firstStage: first.root,
-      ssade: true,
-    });
-    return made;
   }
 
   it('are set in the first stage, whose tables the second stage lets be written', () => {

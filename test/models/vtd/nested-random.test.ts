@@ -21,7 +21,12 @@ const A = 1n << 5n;
 const D = 1n << 6n;
 
 /** What an access gets: the first stage judges it before the second stage is asked. */
-function nestedAccessText(first: ReferenceStage, second: ReferenceStage, page: bigint, access: 1 | 2): string {
+function nestedAccessText(
+  first: ReferenceStage,
+  second: ReferenceStage,
+  page: bigint,
+  access: 1 | 2,
+): string {
   const outer = lookUp(first, page);
   if (!('iova' in outer)) return outer.fault ?? 'none';
   const lacking = access === Access.Write ? 'SGN.6' : 'SGN.7';
@@ -77,7 +82,14 @@ function build(
 /** Pages at and beside all that was written, some within each leaf, and the ends of both halves. */
 function pagesToAsk(firstEdits: readonly Edit[], first: ReferenceStage, leaves: readonly Leaf[]): number[] {
   const upper = PAGES_END - 512 ** first.levels;
-  const pages = new Set([0, 0x1ff, 0x200, upper, ...probesOf(firstEdits, 4, 0), ...probesOf(firstEdits, 4, upper)]);
+  const pages = new Set([
+    0,
+    0x1ff,
+    0x200,
+    upper,
+    ...probesOf(firstEdits, 4, 0),
+    ...probesOf(firstEdits, 4, upper),
+  ]);
   for (const { iova, pages: size } of leaves) {
     for (let i = 0n; i < size && i < 0x400n; i += 61n) pages.add(Number(iova + i));
     pages.add(Number(iova + size - 1n));

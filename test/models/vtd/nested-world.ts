@@ -1,15 +1,8 @@
 /** A nested translation for tests: second-stage tables, and first-stage tables at guest-physical addresses of their own. @module */
 import type { Capability } from '../../../src/models/vtd/spec/index.ts';
 import type { VtdRegion } from '../../../src/models/vtd/vtd-region.ts';
-import {
-  FIRST_STAGE_TABLE,
-  Guest,
-  type PasidFields,
-  REQUESTER,
-  SCALABLE_CAPABILITY,
-  type TablePlace,
-  TableTree,
-} from './table-builder.ts';
+import { Guest, type PasidFields, REQUESTER, SCALABLE_CAPABILITY } from './table-builder.ts';
+import { FIRST_STAGE_TABLE, type TablePlace, TableTree } from './table-tree.ts';
 
 /** Where the first guest-physical page of first-stage tables is; host pages are found elsewhere. */
 export const FIRST_STAGE_TABLES_AT = 0x700000;

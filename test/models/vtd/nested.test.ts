@@ -62,7 +62,9 @@ describe('nested translation (VT-d 3.8)', () => {
         world.first.map(page, 1, 0x40000 + page, one);
         world.second.map(0x40000 + page, 1, 0x8000 + page, two);
         seen.push(
-          [Access.Read, Access.Write].map((access) => translated(world.region, page, access).split(' ').at(-1)).join(),
+          [Access.Read, Access.Write]
+            .map((access) => translated(world.region, page, access).split(' ').at(-1))
+            .join(),
         );
       }
     }

@@ -1,13 +1,25 @@
 /** What the model says, as short text that a test compares. @module */
 import { type WalkBudget, WalkReport } from '../../../src/iommu/index.ts';
-import { Access, ALL_PAGES, formatAccess, type IommuTlbEntry, type PageRange } from '../../../src/memory/index.ts';
+import {
+  Access,
+  ALL_PAGES,
+  formatAccess,
+  type IommuTlbEntry,
+  type PageRange,
+} from '../../../src/memory/index.ts';
 import { faultReason } from '../../../src/models/vtd/spec/index.ts';
 import type { VtdRegion } from '../../../src/models/vtd/vtd-region.ts';
 import type { Guest } from './table-builder.ts';
 
+const hex = (value: number | bigint): string => value.toString(16);
+
 /** `iova+pages>target rw`, all in hexadecimal page numbers. */
-export function leafText(iova: number | bigint, pages: number | bigint, target: number | bigint, access: number): string {
-  const hex = (value: number | bigint): string => value.toString(16);
+export function leafText(
+  iova: number | bigint,
+  pages: number | bigint,
+  target: number | bigint,
+  access: number,
+): string {
   return `${hex(iova)}+${hex(pages)}>${hex(target)} ${formatAccess(access as Access)}`;
 }
 

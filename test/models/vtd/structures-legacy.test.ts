@@ -4,7 +4,8 @@ import { Access } from '../../../src/memory/index.ts';
 import { lookupRequest } from '../../../src/models/vtd/request-translation.ts';
 import type { Capability } from '../../../src/models/vtd/spec/index.ts';
 import { conditionOf, leafText, translated, walked } from './observe.ts';
-import { Guest, REQUESTER, TableTree } from './table-builder.ts';
+import { Guest, REQUESTER } from './table-builder.ts';
+import { TableTree } from './table-tree.ts';
 
 const RW = 0b11n;
 const OUTSIDE = 0x20000;
@@ -114,7 +115,11 @@ describe('reserved bits of legacy structures', () => {
     const guest = new Guest({ haw });
     const { root } = guest.legacy({ root: 0x77 });
 
-    expect(faultingBits(guest, root, ROOT_AT, 2, 'LRT.3')).toEqual([...bits(11, 1), ...bits(63, haw), ...bits(127, 64)]);
+    expect(faultingBits(guest, root, ROOT_AT, 2, 'LRT.3')).toEqual([
+      ...bits(11, 1),
+      ...bits(63, haw),
+      ...bits(127, 64),
+    ]);
   });
 
   it.each([39, 46, 52])('in context entries with %i-bit host addresses', (haw) => {
@@ -212,13 +217,13 @@ describe('TT of a legacy context entry (VT-d 9.3)', () => {
   });
 });
 
-describe('FPD of a legacy context entry (VT-d 7.2.1)', () => {
-  /** FPD as the unit was told of it, with the condition. */
-  function recorded(guest: Guest): [string, boolean][] {
-    translated(guest.region(), 0x400, Access.Read);
-    return guest.state.faults.splice(0).map(({ code, fpd }) => [conditionOf(code), fpd]);
-  }
+/** FPD as the unit was told of it, with the condition. */
+function recorded(guest: Guest): [string, boolean][] {
+  translated(guest.region(), 0x400, Access.Read);
+  return guest.state.faults.splice(0).map(({ code, fpd }) => [conditionOf(code), fpd]);
+}
 
+describe('FPD of a legacy context entry (VT-d 7.2.1)', () => {
   it('counts whether the entry is present or not', () => {
     const guest = new Guest();
     const { context } = guest.legacy({ fpd: true, present: false });

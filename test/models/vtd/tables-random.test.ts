@@ -12,7 +12,8 @@ import {
 } from './brute-force.ts';
 import { leafText, translated, walked } from './observe.ts';
 import { type Edit, edits, probesOf, write } from './random-tables.ts';
-import { FIRST_STAGE_TABLE, Guest, REQUESTER, SCALABLE_CAPABILITY, TableTree } from './table-builder.ts';
+import { Guest, REQUESTER, SCALABLE_CAPABILITY } from './table-builder.ts';
+import { FIRST_STAGE_TABLE, TableTree } from './table-tree.ts';
 
 interface Unit {
   readonly haw: number;
@@ -31,10 +32,16 @@ const units: fc.Arbitrary<Unit> = fc.record({
 });
 
 /** What a request for `access` gets from the reference. */
-function accessText(found: Reference, access: Access, denied: (missing: number, allowed: number) => string): string {
+function accessText(
+  found: Reference,
+  access: Access,
+  denied: (missing: number, allowed: number) => string,
+): string {
   if (!('iova' in found)) return found.fault ?? denied(access, 0);
   const missing = access & ~found.access;
-  return missing === 0 ? leafText(found.iova, found.pages, found.target, found.access) : denied(missing, found.access);
+  return missing === 0
+    ? leafText(found.iova, found.pages, found.target, found.access)
+    : denied(missing, found.access);
 }
 
 function withoutRights(text: string): string {
@@ -83,27 +90,30 @@ function written(guest: Guest, levels: number, list: readonly Edit[], present: b
 }
 
 describe('random sparse tables', () => {
-  it.each([3, 4, 5])('second stage of %i levels: walk, questions and accesses equal the reference', (levels) => {
-    fc.assert(
-      fc.property(units, fc.boolean(), edits(levels), (unit, scalable, list) => {
-        const capability = scalable ? { ...SCALABLE_CAPABILITY, ...unit } : { SAGAW: 0b1110, ...unit };
-        const guest = new Guest({ haw: unit.haw, capability });
-        const tables = written(guest, levels, list, 0b11n);
-        if (scalable) guest.scalable({ secondStage: tables.root, aw: levels - 2 });
-        else guest.legacy({ root: tables.root, aw: levels - 2 });
-        const stage = secondStageReference(guest, tables.root, levels, scalable);
-        const name = (missing: number): string => {
-          if ((missing & 2) !== 0) return scalable ? 'SGN.6' : 'LGN.2';
-          return scalable ? 'SGN.7' : 'LGN.3';
-        };
+  it.each([3, 4, 5])(
+    'second stage of %i levels: walk, questions and accesses equal the reference',
+    (levels) => {
+      fc.assert(
+        fc.property(units, fc.boolean(), edits(levels), (unit, scalable, list) => {
+          const capability = scalable ? { ...SCALABLE_CAPABILITY, ...unit } : { SAGAW: 0b1110, ...unit };
+          const guest = new Guest({ haw: unit.haw, capability });
+          const tables = written(guest, levels, list, 0b11n);
+          if (scalable) guest.scalable({ secondStage: tables.root, aw: levels - 2 });
+          else guest.legacy({ root: tables.root, aw: levels - 2 });
+          const stage = secondStageReference(guest, tables.root, levels, scalable);
+          const name = (missing: number): string => {
+            if ((missing & 2) !== 0) return scalable ? 'SGN.6' : 'LGN.2';
+            return scalable ? 'SGN.7' : 'LGN.3';
+          };
 
-        agree(guest, stage, probesOf(list, levels, 0), (missing, allowed) =>
-          scalable && allowed === 0 ? 'SSS.2' : name(missing),
-        );
-      }),
-      { numRuns: 40 },
-    );
-  });
+          agree(guest, stage, probesOf(list, levels, 0), (missing, allowed) =>
+            scalable && allowed === 0 ? 'SSS.2' : name(missing),
+          );
+        }),
+        { numRuns: 40 },
+      );
+    },
+  );
 
   it.each([4, 5])('first stage of %i levels: walk, questions and accesses equal the reference', (levels) => {
     fc.assert(
@@ -114,7 +124,12 @@ describe('random sparse tables', () => {
         const stage = firstStageReference(guest, tables.root, levels);
         const upperHalf = PAGES_END - 512 ** levels;
 
-        agree(guest, stage, [...probesOf(list, levels, 0), ...probesOf(list, levels, upperHalf)], () => 'SGN.6');
+        agree(
+          guest,
+          stage,
+          [...probesOf(list, levels, 0), ...probesOf(list, levels, upperHalf)],
+          () => 'SGN.6',
+        );
       }),
       { numRuns: 40 },
     );

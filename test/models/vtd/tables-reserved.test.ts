@@ -3,7 +3,8 @@ import { Access } from '../../../src/memory/index.ts';
 import type { Capability } from '../../../src/models/vtd/spec/index.ts';
 import type { VtdRegion } from '../../../src/models/vtd/vtd-region.ts';
 import { leafText, translated, walked } from './observe.ts';
-import { Guest, PS, SCALABLE_CAPABILITY, spanOf, TableTree } from './table-builder.ts';
+import { Guest, SCALABLE_CAPABILITY } from './table-builder.ts';
+import { PS, spanOf, TableTree } from './table-tree.ts';
 
 const RW = 0b11n;
 const IOVA = 3 * spanOf(3);
@@ -118,7 +119,9 @@ describe('SSLPS', () => {
     tables.map(0x40000, 3, 0x80000, RW);
 
     expect([translated(region, 0x200), translated(region, 0x40000)]).toEqual(outcomes);
-    expect(walked(region, { start: 0, end: 0x80000 }).leaves).toEqual(outcomes.filter((text) => text !== 'LSS.2'));
+    expect(walked(region, { start: 0, end: 0x80000 }).leaves).toEqual(
+      outcomes.filter((text) => text !== 'LSS.2'),
+    );
   });
 });
 
@@ -126,7 +129,8 @@ describe('tables outside RAM', () => {
   it('are LCT.4 at the top and LSS.1 below in legacy mode', () => {
     const guest = new Guest({ capability: { SAGAW: 0b1110, MGAW: 57 } });
     const tables = new TableTree(guest, LEVELS);
-    for (let level = 2; level <= LEVELS; level++) tables.setEntry(spanOf(level), level, (0x20000n << 12n) | RW);
+    for (let level = 2; level <= LEVELS; level++)
+      tables.setEntry(spanOf(level), level, (0x20000n << 12n) | RW);
     const { context } = guest.legacy({ root: tables.root, aw: 3 });
     const region = guest.region();
 

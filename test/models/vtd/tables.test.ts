@@ -3,7 +3,8 @@ import { Access, PAGES_END } from '../../../src/memory/index.ts';
 import type { VtdRegion } from '../../../src/models/vtd/vtd-region.ts';
 import { allLeaves, lookUp, referenceText, secondStageReference } from './brute-force.ts';
 import { leafText, takeFaults, translated, walked } from './observe.ts';
-import { Guest, type GuestOptions, spanOf, TableTree } from './table-builder.ts';
+import { Guest, type GuestOptions } from './table-builder.ts';
+import { spanOf, TableTree } from './table-tree.ts';
 
 const RW = 0b11n;
 const SIZES = [
@@ -47,31 +48,37 @@ describe.each([3, 4, 5])('second-stage tables of %i levels', (levels) => {
     const pages = spanOf(leafLevel);
     const target = 5 * spanOf(3);
 
-    it.each(boundaries(leafLevel, end))('at page %i translate its first and last page, and no other', (iova) => {
-      const { tables, region } = world(levels);
-      tables.map(iova, leafLevel, target, RW);
-      const leaf = leafText(iova, pages, target, Access.ReadWrite);
+    it.each(boundaries(leafLevel, end))(
+      'at page %i translate its first and last page, and no other',
+      (iova) => {
+        const { tables, region } = world(levels);
+        tables.map(iova, leafLevel, target, RW);
+        const leaf = leafText(iova, pages, target, Access.ReadWrite);
 
-      expect(walked(region).leaves).toEqual([leaf]);
-      expect(translated(region, iova)).toBe(leaf);
-      expect(translated(region, iova + pages - 1)).toBe(leaf);
-      expect(translated(region, iova === 0 ? pages : iova - 1)).toBe('-');
-      expect(translated(region, iova + pages)).toBe(iova + pages === end ? 'LGN.1' : '-');
-    });
+        expect(walked(region).leaves).toEqual([leaf]);
+        expect(translated(region, iova)).toBe(leaf);
+        expect(translated(region, iova + pages - 1)).toBe(leaf);
+        expect(translated(region, iova === 0 ? pages : iova - 1)).toBe('-');
+        expect(translated(region, iova + pages)).toBe(iova + pages === end ? 'LGN.1' : '-');
+      },
+    );
 
-    it.each(boundaries(leafLevel, end))('at page %i show it whole to a range that only touches it', (iova) => {
-      const { tables, region } = world(levels);
-      tables.map(iova, leafLevel, target, RW);
-      const leaf = [leafText(iova, pages, target, Access.ReadWrite)];
-      const last = iova + pages - 1;
-      const middle = iova + Math.floor(pages / 2);
+    it.each(boundaries(leafLevel, end))(
+      'at page %i show it whole to a range that only touches it',
+      (iova) => {
+        const { tables, region } = world(levels);
+        tables.map(iova, leafLevel, target, RW);
+        const leaf = [leafText(iova, pages, target, Access.ReadWrite)];
+        const last = iova + pages - 1;
+        const middle = iova + Math.floor(pages / 2);
 
-      expect(walked(region, { start: iova, end: iova + 1 }).leaves).toEqual(leaf);
-      expect(walked(region, { start: last, end: PAGES_END }).leaves).toEqual(leaf);
-      expect(walked(region, { start: middle, end: middle + 1 }).leaves).toEqual(leaf);
-      expect(walked(region, { start: 0, end: iova }).leaves).toEqual([]);
-      expect(walked(region, { start: last + 1, end: PAGES_END }).leaves).toEqual([]);
-    });
+        expect(walked(region, { start: iova, end: iova + 1 }).leaves).toEqual(leaf);
+        expect(walked(region, { start: last, end: PAGES_END }).leaves).toEqual(leaf);
+        expect(walked(region, { start: middle, end: middle + 1 }).leaves).toEqual(leaf);
+        expect(walked(region, { start: 0, end: iova }).leaves).toEqual([]);
+        expect(walked(region, { start: last + 1, end: PAGES_END }).leaves).toEqual([]);
+      },
+    );
   });
 
   it('show neighbours of every size in order, and clip a range at both ends in the middle of leaves', () => {
