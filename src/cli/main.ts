@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { processIo } from './io.ts';
+import { processIo } from './terminal/io.ts';
 import { run } from './run.ts';
 
 // Not process.exit: what is written to a pipe must arrive.

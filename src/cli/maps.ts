@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { createCommand } from 'commander';
 import type { RequesterId } from '../iommu/index.ts';
-import { budgetArgument, requesterArgument } from './arguments.ts';
-import { listAsJson } from './maps-json.ts';
-import { DEFAULT_LEAVES } from './maps-listing.ts';
-import { listAsText } from './maps-text.ts';
-import type { Session } from './session.ts';
-import { openSource } from './source.ts';
-import { addGuestOptions, CORE_HELP, type GuestOptions, SOURCE_HELP } from './source-options.ts';
+import { budgetArgument, requesterArgument } from './terminal/arguments.ts';
+import { listAsJson } from './maps/maps-json.ts';
+import { DEFAULT_LEAVES } from './maps/maps-listing.ts';
+import { listAsText } from './maps/maps-text.ts';
+import type { Session } from './terminal/session.ts';
+import { openSource } from './source/source.ts';
+import { addGuestOptions, CORE_HELP, type GuestOptions, SOURCE_HELP } from './source/source-options.ts';
 
 interface MapsOptions extends GuestOptions {
   readonly requester?: RequesterId;

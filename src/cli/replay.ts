@@ -1,12 +1,12 @@
 import { type Command, createCommand, Option } from 'commander';
 import { GuestFileError, shippedCaptures } from '../guests/index.ts';
-import { pageSizeArgument } from './arguments.ts';
-import { ExitCode } from './exit-codes.ts';
-import { Progress } from './progress.ts';
-import type { ReplayOptions, ReplayResult } from './replay-result.ts';
-import { replayJson, replaySummary, replayText } from './replay-report.ts';
-import type { Session } from './session.ts';
-import { formatCount, printable } from './text.ts';
+import { pageSizeArgument } from './terminal/arguments.ts';
+import { ExitCode } from './terminal/exit-codes.ts';
+import { Progress } from './terminal/progress.ts';
+import type { ReplayOptions, ReplayResult } from './replay/replay-result.ts';
+import { replayJson, replaySummary, replayText } from './replay/replay-report.ts';
+import type { Session } from './terminal/session.ts';
+import { formatCount, printable } from './terminal/text.ts';
 
 /** The job itself: replays one capture folder. */
 export type ReplayJob = (folder: string, options: ReplayOptions) => Promise<ReplayResult>;
@@ -92,7 +92,7 @@ async function replayAll(
 }
 
 async function loadedJob(folder: string, options: ReplayOptions): Promise<ReplayResult> {
-  const { replayCapture } = await import('./replay-job.ts');
+  const { replayCapture } = await import('./replay/replay-job.ts');
   return replayCapture(folder, options);
 }
 

@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs';
 import { debuglog } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { GuestFileError } from '../guests/index.ts';
-import { ExitCode, UsageError } from './exit-codes.ts';
-import { type CommandIo, OutputClosedError, OutputError } from './io.ts';
+import { ExitCode, UsageError } from './terminal/exit-codes.ts';
+import { type CommandIo, OutputClosedError, OutputError } from './terminal/io.ts';
 import { mapsCommand } from './maps.ts';
 import { replayCommand, type ReplayJob } from './replay.ts';
-import type { Session } from './session.ts';
-import { printable } from './text.ts';
+import type { Session } from './terminal/session.ts';
+import { printable } from './terminal/text.ts';
 import { translateCommand } from './translate.ts';
 
 const debug = debuglog('viommu');

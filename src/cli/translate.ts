@@ -1,14 +1,14 @@
 import { type Command, createCommand, Option } from 'commander';
 import type { RequesterId } from '../iommu/index.ts';
 import { Access } from '../memory/index.ts';
-import { addressArgument, requesterArgument } from './arguments.ts';
-import { ExitCode } from './exit-codes.ts';
-import { outcomeOf, type Request } from './outcome.ts';
-import type { Session } from './session.ts';
-import { openSource } from './source.ts';
-import { addGuestOptions, CORE_HELP, type GuestOptions, SOURCE_HELP } from './source-options.ts';
-import { traceRequest } from './trace.ts';
-import { type Translated, translationJson, translationText } from './translate-report.ts';
+import { addressArgument, requesterArgument } from './terminal/arguments.ts';
+import { ExitCode } from './terminal/exit-codes.ts';
+import { outcomeOf, type Request } from './translate/outcome.ts';
+import type { Session } from './terminal/session.ts';
+import { openSource } from './source/source.ts';
+import { addGuestOptions, CORE_HELP, type GuestOptions, SOURCE_HELP } from './source/source-options.ts';
+import { traceRequest } from './translate/trace.ts';
+import { type Translated, translationJson, translationText } from './translate/translate-report.ts';
 
 interface TranslateOptions extends GuestOptions {
   readonly requester: RequesterId;

@@ -1,6 +1,6 @@
 import { type GuestIommu, type RequesterId } from '../iommu/index.ts';
 import type { AddressSpace } from '../memory/index.ts';
-import type { PciFunction } from './pci-function.ts';
+import type { PciFunction } from './hierarchy.ts';
 import { requesterOf } from './requester.ts';
 
 /** Lends each function the address space of its requester; functions behind one bridge share theirs. */

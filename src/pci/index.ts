@@ -1,5 +1,4 @@
 /** PCI functions and bridges, and the requester IDs under which an IOMMU sees them. @module */
 export * from './dma-spaces.ts';
-export * from './pci-bus.ts';
-export * from './pci-function.ts';
+export * from './hierarchy.ts';
 export * from './requester.ts';

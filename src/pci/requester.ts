@@ -1,5 +1,5 @@
 import { type RequesterId, requesterId } from '../iommu/index.ts';
-import type { PciFunction } from './pci-function.ts';
+import type { PciFunction } from './hierarchy.ts';
 
 /**
  * The requester ID under which an IOMMU at the root sees DMA of `fn`.

@@ -1,4 +1,4 @@
-import { type CommandIo, OutputClosedError } from '../../src/cli/io.ts';
+import { type CommandIo, OutputClosedError } from '../../src/cli/terminal/io.ts';
 import type { ReplayJob } from '../../src/cli/replay.ts';
 import { run } from '../../src/cli/run.ts';
 

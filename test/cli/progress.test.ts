@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { CommandIo } from '../../src/cli/io.ts';
-import { Progress } from '../../src/cli/progress.ts';
+import type { CommandIo } from '../../src/cli/terminal/io.ts';
+import { Progress } from '../../src/cli/terminal/progress.ts';
 
 /** A terminal that remembers what standard error showed. */
 function terminal(errIsTerminal: boolean): { io: CommandIo; shown: string[] } {

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ReplayJob } from '../../src/cli/replay.ts';
-import type { ReplayOptions, ReplayResult } from '../../src/cli/replay-result.ts';
+import type { ReplayOptions, ReplayResult } from '../../src/cli/replay/replay-result.ts';
 import { GuestFileError } from '../../src/guests/index.ts';
 import { linesOf, viommu } from './console.ts';
 

@@ -6,7 +6,7 @@ import {
   formatEntry,
   jsonBytes,
   sizeLines,
-} from '../../src/cli/text.ts';
+} from '../../src/cli/terminal/text.ts';
 
 describe('numbers as people read them', () => {
   test.each([

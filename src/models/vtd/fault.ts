@@ -8,7 +8,8 @@ export function translationFault(code: number): TranslationFault {
   let fault = made.get(code);
   if (fault === undefined) {
     const known = faultReason(code);
-    const reason = known === undefined ? `fault reason 0x${code.toString(16)}` : `${known.condition}: ${known.text}`;
+    const reason =
+      known === undefined ? `fault reason 0x${code.toString(16)}` : `${known.condition}: ${known.text}`;
     fault = { code, reason };
     made.set(code, fault);
   }

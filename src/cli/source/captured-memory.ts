@@ -1,7 +1,7 @@
 /** The memory of a stopped guest, put together from its files. @module */
-import { type ElfCore, GuestFileError } from '../guests/index.ts';
-import { type GuestMemory, guestMemory } from '../machine/index.ts';
-import { formatPage, PAGE_SIZE, type PageRange, pageOf, SparseRamBlock } from '../memory/index.ts';
+import { type ElfCore, GuestFileError } from '../../guests/index.ts';
+import { type GuestMemory, guestMemory } from '../../machine/index.ts';
+import { formatPage, PAGE_SIZE, type PageRange, pageOf, SparseRamBlock } from '../../memory/index.ts';
 
 /** Runs of RAM that one guest may have: far more than any machine, few enough to lay out in no time. */
 const MAX_RAM_RUNS = 8_192;

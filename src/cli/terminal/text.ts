@@ -1,5 +1,5 @@
 /** Numbers and addresses as people read them. @module */
-import { Access, bytesOf, formatAccess, PAGE_SIZE } from '../memory/index.ts';
+import { Access, bytesOf, formatAccess, PAGE_SIZE } from '../../memory/index.ts';
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const;
 

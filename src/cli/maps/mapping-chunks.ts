@@ -1,6 +1,6 @@
 /** The leaves of a requester piece by piece, so that a listing of any length is written as fast as it is read. @module */
-import type { LeafVisitor, Mapping, WalkReport } from '../iommu/index.ts';
-import { type Access, ALL_PAGES, type PageRange } from '../memory/index.ts';
+import type { LeafVisitor, Mapping, WalkReport } from '../../iommu/index.ts';
+import { type Access, ALL_PAGES, type PageRange } from '../../memory/index.ts';
 
 /** Walks the leaves that overlap a range. */
 export type LeafWalk = (range: PageRange, visit: LeafVisitor, report: WalkReport) => void;

@@ -1,5 +1,5 @@
 /** What a replay is asked for, and what came of it. @module */
-import type { HostStrictness } from '../vfio/index.ts';
+import type { HostStrictness } from '../../vfio/index.ts';
 import type { MappingDifference } from './mapping-differences.ts';
 
 /** How a capture is replayed. */

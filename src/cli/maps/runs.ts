@@ -1,5 +1,5 @@
 /** Neighbouring leaves as people read them: one line a run, and how many there are of which kind. @module */
-import type { Mapping } from '../iommu/index.ts';
+import type { Mapping } from '../../iommu/index.ts';
 
 /** Leaves of one permission that continue each other in both address spaces. */
 export interface MappingRun {

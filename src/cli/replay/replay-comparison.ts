@@ -1,4 +1,4 @@
-import type { Capture, CaptureEvent } from '../guests/index.ts';
+import type { Capture, CaptureEvent } from '../../guests/index.ts';
 import {
   formatRequesterId,
   type LeafBatch,
@@ -6,13 +6,13 @@ import {
   type Mapping,
   type RequesterId,
   WalkReport,
-} from '../iommu/index.ts';
-import { type Access, ALL_PAGES, PAGE_SIZE } from '../memory/index.ts';
-import type { VtdIommu } from '../models/vtd/index.ts';
+} from '../../iommu/index.ts';
+import { type Access, ALL_PAGES, PAGE_SIZE } from '../../memory/index.ts';
+import type { VtdIommu } from '../../models/vtd/index.ts';
 import type { CapturedPlug } from './captured-plug.ts';
 import { type ListedMapping, holdable } from './holdable.ts';
 import { asQemuTells, compareMappings, type Differences, joinRuns } from './mapping-differences.ts';
-import { openCapture } from './source.ts';
+import { openCapture } from '../source/source.ts';
 
 /** Holds what a host has against what was recorded; what differs goes to `differences`. */
 export class ReplayComparison {

@@ -1,6 +1,6 @@
 /** Which requesters a guest's root and context tables know. @module */
-import type { RequesterId } from '../iommu/index.ts';
-import { lookupRequest, type RemappingState, type RequestTranslation, spec } from '../models/vtd/index.ts';
+import type { RequesterId } from '../../iommu/index.ts';
+import { lookupRequest, type RemappingState, type RequestTranslation, spec } from '../../models/vtd/index.ts';
 
 /** A requester with a context entry. */
 export interface FoundRequester {

@@ -1,7 +1,7 @@
-import type { Capture } from '../guests/index.ts';
-import { formatRequesterId, parseRequesterId, type RequesterId } from '../iommu/index.ts';
-import type { Machine, PlugPlace } from '../machine/index.ts';
-import type { PciBus } from '../pci/index.ts';
+import type { Capture } from '../../guests/index.ts';
+import { formatRequesterId, parseRequesterId, type RequesterId } from '../../iommu/index.ts';
+import type { Machine, PlugPlace } from '../../machine/index.ts';
+import type { PciBus } from '../../pci/index.ts';
 
 /** Vendor and device ID of the bridges in a capture that turn PCI Express into conventional PCI. */
 const PCIE_TO_PCI = { vendor: 0x1b36, device: 0x000e };

@@ -8,10 +8,10 @@ import {
   VtdDriverError,
   VtdEventPlayer,
   VtdGuestDriver,
-} from '../guests/index.ts';
-import type { RequesterId } from '../iommu/index.ts';
-import type { PageRange } from '../memory/index.ts';
-import type { OpenCapture } from './source.ts';
+} from '../../guests/index.ts';
+import type { RequesterId } from '../../iommu/index.ts';
+import type { PageRange } from '../../memory/index.ts';
+import type { OpenCapture } from '../source/source.ts';
 
 /** The guest of a capture, doing again what was recorded of it. */
 export class CapturedDriver {

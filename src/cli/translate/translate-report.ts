@@ -1,12 +1,12 @@
 /** One translated address as people and as programs read it. @module */
-import { formatRequesterId } from '../iommu/index.ts';
-import { Access, formatAccess, formatAddress, formatPage } from '../memory/index.ts';
-import type { RequestTranslation } from '../models/vtd/index.ts';
-import type { CommandIo } from './io.ts';
+import { formatRequesterId } from '../../iommu/index.ts';
+import { Access, formatAccess, formatAddress, formatPage } from '../../memory/index.ts';
+import type { RequestTranslation } from '../../models/vtd/index.ts';
+import type { CommandIo } from '../terminal/io.ts';
 import type { Outcome, OutcomeFault, Request } from './outcome.ts';
-import type { Source } from './source.ts';
-import { type Style, styleOf } from './style.ts';
-import { alignColumns, formatPages, formatPerm, jsonBytes, printable } from './text.ts';
+import type { Source } from '../source/source.ts';
+import { type Style, styleOf } from '../terminal/style.ts';
+import { alignColumns, formatPages, formatPerm, jsonBytes, printable } from '../terminal/text.ts';
 import type { Trace, TraceStep } from './trace.ts';
 
 /** A request with all that is known about it. */

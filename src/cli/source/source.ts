@@ -8,18 +8,18 @@ import {
   loadElfCore,
   quote,
   readCapture,
-} from '../guests/index.ts';
-import { type AddressSpace } from '../memory/index.ts';
+} from '../../guests/index.ts';
+import { type AddressSpace } from '../../memory/index.ts';
 import {
   capabilityOfDump,
   RegisterDumpError,
   VtdIommu,
   type VtdIommuOptions,
   type Words,
-} from '../models/vtd/index.ts';
+} from '../../models/vtd/index.ts';
 import { coreRegisters } from './core-registers.ts';
-import { UsageError } from './exit-codes.ts';
-import type { GuestMemory } from '../machine/index.ts';
+import { UsageError } from '../terminal/exit-codes.ts';
+import type { GuestMemory } from '../../machine/index.ts';
 import { capturedMemory, ramOfCore } from './captured-memory.ts';
 
 /** Kinds of IOMMU that are emulated here, as captures and `--model` spell them. */

@@ -1,12 +1,12 @@
-import { formatRequesterId, type Mapping } from '../iommu/index.ts';
+import { formatRequesterId, type Mapping } from '../../iommu/index.ts';
 import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
-import { ExitCode } from './exit-codes.ts';
-import type { CommandIo } from './io.ts';
+import { ExitCode } from '../terminal/exit-codes.ts';
+import type { CommandIo } from '../terminal/io.ts';
 import { mappingChunks } from './mapping-chunks.ts';
 import { chosenRequesters, leafWalk, type ListingRequest, SharedBudget, tablesKey } from './maps-listing.ts';
-import { Progress } from './progress.ts';
-import { Remarks } from './session.ts';
-import { formatPerm, jsonBytes, plural } from './text.ts';
+import { Progress } from '../terminal/progress.ts';
+import { Remarks } from '../terminal/session.ts';
+import { formatPerm, jsonBytes, plural } from '../terminal/text.ts';
 
 /** One JSON object a leaf on standard output; everything else that there is to say on standard error. */
 export async function listAsJson(io: CommandIo, request: ListingRequest): Promise<ExitCode> {

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { pasidArgument, registerArgument } from './arguments.ts';
+import { pasidArgument, registerArgument } from '../terminal/arguments.ts';
 import { MODELS, type SourceOptions } from './source.ts';
 
 /** The options of every command that looks into one guest. */

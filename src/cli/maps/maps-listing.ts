@@ -1,15 +1,15 @@
 /** What the listing of a guest's mappings goes through: requesters, one after the other, within one budget. @module */
-import { type RequesterId, type WalkBudget, WalkReport } from '../iommu/index.ts';
+import { type RequesterId, type WalkBudget, WalkReport } from '../../iommu/index.ts';
 import {
   lookupRequest,
   type RemappingState,
   type RequestTranslation,
   VtdRegion,
-} from '../models/vtd/index.ts';
+} from '../../models/vtd/index.ts';
 import type { LeafWalk } from './mapping-chunks.ts';
 import { findRequesters, type TableFinding } from './requesters.ts';
-import type { Source } from './source.ts';
-import { formatCount } from './text.ts';
+import type { Source } from '../source/source.ts';
+import { formatCount } from '../terminal/text.ts';
 
 /** What to list. */
 export interface ListingRequest {

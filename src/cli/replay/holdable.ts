@@ -1,6 +1,6 @@
-import type { Mapping } from '../iommu/index.ts';
-import { type FlatView, type PageRange, RamRegion } from '../memory/index.ts';
-import { INTERRUPT_RANGE } from '../models/vtd/index.ts';
+import type { Mapping } from '../../iommu/index.ts';
+import { type FlatView, type PageRange, RamRegion } from '../../memory/index.ts';
+import { INTERRUPT_RANGE } from '../../models/vtd/index.ts';
 
 /** What listings, replays and walks of a capture have in common; a map of something that is not RAM has no target. */
 export interface ListedMapping extends Omit<Mapping, 'target'> {

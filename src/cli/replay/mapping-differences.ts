@@ -1,6 +1,6 @@
 /** Two listings of mappings held against each other. @module */
-import type { Mapping } from '../iommu/index.ts';
-import { Access, addressOf, bytesOf, formatAccess, formatPage } from '../memory/index.ts';
+import type { Mapping } from '../../iommu/index.ts';
+import { Access, addressOf, bytesOf, formatAccess, formatPage } from '../../memory/index.ts';
 
 /** Which comparison found a difference. */
 export type Comparison =

@@ -1,9 +1,9 @@
 /** Faults in words. @module */
-import { formatRequesterId, type RequesterId, type WalkReport } from '../iommu/index.ts';
-import { formatPage, formatRange } from '../memory/index.ts';
-import { faultReason } from '../models/vtd/index.ts';
+import { formatRequesterId, type RequesterId, type WalkReport } from '../../iommu/index.ts';
+import { formatPage, formatRange } from '../../memory/index.ts';
+import { faultReason } from '../../models/vtd/index.ts';
 import type { SharedBudget } from './maps-listing.ts';
-import { formatCount, plural } from './text.ts';
+import { formatCount, plural } from '../terminal/text.ts';
 
 /** `LCT.2 (0x02): The context entry is not present.` */
 export function faultText(code: number): string {

@@ -1,9 +1,9 @@
-import type { RequesterId } from '../iommu/index.ts';
-import { Machine, type PluggedDevice } from '../machine/index.ts';
-import { MemoryHostIommu } from '../vfio/index.ts';
+import type { RequesterId } from '../../iommu/index.ts';
+import { Machine, type PluggedDevice } from '../../machine/index.ts';
+import { MemoryHostIommu } from '../../vfio/index.ts';
 import { capturedPlace } from './captured-place.ts';
 import type { ReplayOptions } from './replay-result.ts';
-import type { OpenCapture } from './source.ts';
+import type { OpenCapture } from '../source/source.ts';
 
 /** A device plugged into a captured guest, with its host. */
 export interface CapturedPlug {

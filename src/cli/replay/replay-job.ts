@@ -11,16 +11,16 @@ import {
   eventsAsInTables,
   GuestFileError,
   readCapture,
-} from '../guests/index.ts';
-import { formatRequesterId, type Mapping, parseRequesterId, type RequesterId } from '../iommu/index.ts';
-import { bytesOf, formatAccess } from '../memory/index.ts';
-import { formatRefusal, PlugRefusedError } from '../vfio/index.ts';
+} from '../../guests/index.ts';
+import { formatRequesterId, type Mapping, parseRequesterId, type RequesterId } from '../../iommu/index.ts';
+import { bytesOf, formatAccess } from '../../memory/index.ts';
+import { formatRefusal, PlugRefusedError } from '../../vfio/index.ts';
 import { CapturedDriver } from './captured-driver.ts';
 import { type CapturedPlug, plugCaptured } from './captured-plug.ts';
 import { Differences } from './mapping-differences.ts';
 import { ReplayComparison } from './replay-comparison.ts';
 import type { ReplayOptions, ReplayResult } from './replay-result.ts';
-import { type OpenCapture, openCapture } from './source.ts';
+import { type OpenCapture, openCapture } from '../source/source.ts';
 
 /**
  * Replays the capture in `folder`.

@@ -1,15 +1,15 @@
-import { formatRequesterId, type RequesterId, type WalkReport } from '../iommu/index.ts';
-import { bytesOf, formatPage, formatRange } from '../memory/index.ts';
-import { type RemappingState, type RequestTranslation, spec } from '../models/vtd/index.ts';
-import { ExitCode } from './exit-codes.ts';
+import { formatRequesterId, type RequesterId, type WalkReport } from '../../iommu/index.ts';
+import { bytesOf, formatPage, formatRange } from '../../memory/index.ts';
+import { type RemappingState, type RequestTranslation, spec } from '../../models/vtd/index.ts';
+import { ExitCode } from '../terminal/exit-codes.ts';
 import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
-import type { CommandIo } from './io.ts';
+import type { CommandIo } from '../terminal/io.ts';
 import { mappingChunks } from './mapping-chunks.ts';
 import { chosenRequesters, leafWalk, type ListingRequest, SharedBudget, tablesKey } from './maps-listing.ts';
-import { Progress } from './progress.ts';
+import { Progress } from '../terminal/progress.ts';
 import { type MappingRun, RunCollector } from './runs.ts';
-import type { Source } from './source.ts';
-import { type Style, styleOf } from './style.ts';
+import type { Source } from '../source/source.ts';
+import { type Style, styleOf } from '../terminal/style.ts';
 import {
   alignColumns,
   formatBytes,
@@ -19,7 +19,7 @@ import {
   plural,
   printable,
   sizeLines,
-} from './text.ts';
+} from '../terminal/text.ts';
 
 /** Runs of a requester that are shown before the rest is only counted. */
 const RUNS_SHOWN = 20;

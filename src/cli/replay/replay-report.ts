@@ -1,10 +1,10 @@
 /** What a replay came to, as people and as programs read it. @module */
-import { formatAddress } from '../memory/index.ts';
-import type { CommandIo } from './io.ts';
+import { formatAddress } from '../../memory/index.ts';
+import type { CommandIo } from '../terminal/io.ts';
 import type { MappingDifference } from './mapping-differences.ts';
 import type { ReplayOptions, ReplayResult } from './replay-result.ts';
-import { type Style, styleOf } from './style.ts';
-import { alignColumns, formatBytes, formatCount, plural, printable, sizeLines } from './text.ts';
+import { type Style, styleOf } from '../terminal/style.ts';
+import { alignColumns, formatBytes, formatCount, plural, printable, sizeLines } from '../terminal/text.ts';
 
 /** One line for programs; these keys, in this order. */
 export function replayJson(result: ReplayResult): string {

@@ -1,6 +1,6 @@
 /** One request through all structures and tables, with every entry that decides about it. @module */
-import { DecodedEntry, EntryKind, type RadixLookup } from '../iommu/index.ts';
-import { formatPage, pageOf } from '../memory/index.ts';
+import { DecodedEntry, EntryKind, type RadixLookup } from '../../iommu/index.ts';
+import { formatPage, pageOf } from '../../memory/index.ts';
 import {
   lookupRequest,
   type RemappingState,
@@ -8,10 +8,10 @@ import {
   type Stage,
   stagesOf,
   translateStage,
-} from '../models/vtd/index.ts';
+} from '../../models/vtd/index.ts';
 import type { Request } from './outcome.ts';
 import { structureIndex, structureMeaning } from './structure-meaning.ts';
-import { formatEntry, formatPages } from './text.ts';
+import { formatEntry, formatPages } from '../terminal/text.ts';
 
 /** One entry on the way, or one table that could not be read. */
 export interface TraceStep {

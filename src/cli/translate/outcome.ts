@@ -1,7 +1,7 @@
 /** What becomes of one request, in the end. @module */
-import type { RequesterId } from '../iommu/index.ts';
-import { Access, pageOf, RamRegion } from '../memory/index.ts';
-import { faultReason, INTERRUPT_RANGE, type RemappingState, VtdRegion } from '../models/vtd/index.ts';
+import type { RequesterId } from '../../iommu/index.ts';
+import { Access, pageOf, RamRegion } from '../../memory/index.ts';
+import { faultReason, INTERRUPT_RANGE, type RemappingState, VtdRegion } from '../../models/vtd/index.ts';
 
 /** A fault with the specification's words for it. */
 export interface OutcomeFault {

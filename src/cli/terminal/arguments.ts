@@ -1,8 +1,8 @@
 /** What people write on the command line, as values. Each parser throws commander's InvalidArgumentError. @module */
 import { InvalidArgumentError } from 'commander';
-import { parseRequesterId, type RequesterId } from '../iommu/index.ts';
-import { PAGE_SIZE } from '../memory/index.ts';
-import { type Words } from '../models/vtd/index.ts';
+import { parseRequesterId, type RequesterId } from '../../iommu/index.ts';
+import { PAGE_SIZE } from '../../memory/index.ts';
+import { type Words } from '../../models/vtd/index.ts';
 
 /** `BB:DD.F`. */
 export function requesterArgument(text: string): RequesterId {
