@@ -53,7 +53,11 @@ export function describeIncomplete(why: Incomplete): string {
 /** A consumer of IOMMU events. The region never changes it. */
 export interface IommuNotifier {
   readonly events: NotifierEvents;
-  /** Pages that interest it, counted from the region's start. Mappings at its edges are cropped. */
+  /**
+   * Pages that interest it, counted from the region's start. Mappings at its edges are cropped; such a mapping is looked
+   * at again when a page of it within the range is invalidated. A model that cuts its input space, as VT-d does around
+   * the interrupt range, widens invalidations to whole leaves there.
+   */
   readonly range: PageRange;
   /** Which translation of the region (a PASID); 0 for requests without one. */
   readonly index: number;

@@ -67,7 +67,7 @@ class RadixWalk {
     if (first >= last) return true;
     if (!this.#memory.locate(page, this.#cursor)) {
       report.addFault(base + first * span, (last - first) * span, format.outsideRam(level));
-      return true;
+      return report.mayGoOn(base + first * span);
     }
     report.entries += last - first;
     if (report.entries > report.budget.entries) return this.#cut(base + first * span);
@@ -158,7 +158,7 @@ class RadixWalk {
         return true;
       case EntryKind.Fault:
         this.#report.addFault(iova, span, entry.fault!);
-        return true;
+        return this.#report.mayGoOn(iova);
       case EntryKind.Table: {
         const access = entry.access & allowed;
         const goesOn = access === 0 || this.enter(entry.nextLevel, entry.page, iova, access);

@@ -5,7 +5,7 @@ import type { TranslationFault } from '../memory/index.ts';
 export interface WalkBudget {
   /** Table entries that may be read. */
   readonly entries: number;
-  /** Leaves that may be visited. */
+  /** Leaves that may be visited, and faults that may be met, together. */
   readonly leaves: number;
 }
 
@@ -44,5 +44,12 @@ export class WalkReport {
   addFault(iova: number, pages: number, fault: TranslationFault): void {
     this.faultCount++;
     if (this.faults.length < FAULTS_LISTED) this.faults.push({ iova, pages, fault });
+  }
+
+  /** Whether faults have left any of the budget; if not, the walk is cut at page `iova`. */
+  mayGoOn(iova: number): boolean {
+    if (this.leaves + this.faultCount <= this.budget.leaves) return true;
+    this.cutAt = iova;
+    return false;
   }
 }

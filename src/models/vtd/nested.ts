@@ -174,7 +174,7 @@ class PieceWalk {
     report.leaves = inner.leaves;
     if (inner.cutAt !== undefined) report.cutAt = Math.max(inner.cutAt, start) - shift;
     if (inner.faultCount > 0) this.#carryFaults(start, end, shift);
-    return goesOn;
+    return goesOn && report.mayGoOn(this.#iova);
   }
 
   /** What of second-stage leaves lies within the first-stage leaf. */

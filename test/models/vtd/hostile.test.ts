@@ -294,3 +294,26 @@ describe('random words as structures', () => {
     expect([...outcomes]).toEqual(expect.arrayContaining(far));
   });
 });
+
+describe('tables of which every entry is faulty', () => {
+  const RESERVED = 1n << 51n;
+
+  it.each([
+    ['a reserved bit', RW | RESERVED],
+    ['a table outside RAM', at(PAGES_END / 2 ** 14) | RW],
+  ])('use up the budget for leaves by %s', (_what, entry) => {
+    const { guest, tables } = world();
+    const pages = [tables.root, guest.newPage(), guest.newPage()];
+    for (let i = 0; i < 2; i++) fill(guest, pages[i], at(pages[i + 1]) | RW);
+    fill(guest, pages[2], entry);
+
+    const { leaves, report } = walked(guest.region(), undefined, {
+      budget: { entries: 2 ** 20, leaves: 1000 },
+    });
+
+    expect(leaves).toEqual([]);
+    expect(report.faultCount).toBe(1001);
+    expect(report.cutAt).toBeGreaterThan(0);
+    expect(report.faults).toHaveLength(16);
+  });
+});
