@@ -4,7 +4,7 @@ import type { Measurement } from './variant.ts';
 
 /** How long measuring takes. */
 export interface Pace {
-  /** Milliseconds for which a contender runs before it counts. */
+  /** Milliseconds of processor time for which a contender runs before it counts. */
   readonly warmUp: number;
   /** Milliseconds that one measurement should take. */
   readonly round: number;
@@ -21,7 +21,8 @@ export interface Timing {
   readonly cpuLeast: number;
   /** Median of the elapsed time. */
   readonly wall: number;
-  readonly rounds: number;
+  /** Processor time of each round. */
+  readonly rounds: readonly number[];
   readonly check: string;
   readonly facts: Readonly<Record<string, number>>;
 }
@@ -53,14 +54,15 @@ export async function contest(contenders: readonly Contender[], pace: Pace): Pro
 
 /** Runs until it is warm; how many times over fill a round. */
 async function warmUp(contender: Contender, pace: Pace): Promise<number> {
-  let times = 1;
+  const end = performance.now() + pace.warmUp * 10;
   let spent = 0;
-  for (;;) {
-    const { wall } = await contender.measure(times);
-    spent += wall / 1e6;
-    const perTime = wall / 1e6 / times;
-    if (spent >= pace.warmUp) return Math.max(1, Math.round(pace.round / perTime));
-    times = Math.min(times * 2, Math.max(1, Math.round(pace.round / perTime)));
+  for (let times = 1; ; ) {
+    const { wall, cpu } = await contender.measure(times);
+    // Elapsed time warms nobody on a machine whose processors are taken.
+    spent += cpu / 1e6;
+    const filling = Math.max(1, Math.round((pace.round * 1e6 * times) / Math.max(1, wall)));
+    if (spent >= pace.warmUp || performance.now() >= end) return filling;
+    times = Math.min(times * 2, filling);
   }
 }
 
@@ -71,10 +73,19 @@ function timingOf(measured: readonly Measurement[]): Timing {
     cpu: median(cpu),
     cpuLeast: Math.min(...cpu),
     wall: median(measured.map(({ wall, units }) => wall / units)),
-    rounds: measured.length,
+    rounds: cpu,
     check: last.check,
     facts: last.facts ?? {},
   };
+}
+
+/**
+ * How many times as long as `floor` something took: the median of the rounds' ratios, for rounds were measured side by
+ * side and share what the machine did besides.
+ */
+export function ratioOf(timing: Timing, floor: Timing): number {
+  const shared = Math.min(timing.rounds.length, floor.rounds.length);
+  return median(timing.rounds.slice(0, shared).map((cpu, i) => cpu / floor.rounds[i]));
 }
 
 function median(values: readonly number[]): number {

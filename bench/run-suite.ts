@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Contender } from './contender.ts';
-import { contest, type Pace } from './contest.ts';
+import { contest, type Pace, ratioOf } from './contest.ts';
 import type { Entry, Result, Suite } from './suite.ts';
 import { buildImage } from './table-image.ts';
 import type { Floor } from './toolchain.ts';
@@ -38,7 +38,8 @@ async function runSize(suite: Suite, size: number, bench: Bench): Promise<Result
       entries.push(entry);
       contenders.push(new Contender(`${suite.name} ${entry.name} at ${size}`, command));
     }
-    const timings = await contest(contenders, bench.pace);
+    const pace = suite.factsOnly === true ? { ...bench.pace, warmUp: 0, rounds: 1 } : bench.pace;
+    const timings = await contest(contenders, pace);
     const floor = timings[entries.findIndex(({ run }) => 'floor' in run)];
     return entries.map((entry, i) => {
       const timing = timings[i];
@@ -47,7 +48,7 @@ async function runSize(suite: Suite, size: number, bench: Bench): Promise<Result
         throw new Error(`${suite.name} ${entry.name} at ${size}: yielded ${timing.check}, not ${expected}`);
       }
       const result = { entry: entry.name, size, timing };
-      return floor === undefined ? result : { ...result, ratio: timing.cpu / floor.cpu };
+      return floor === undefined ? result : { ...result, ratio: ratioOf(timing, floor) };
     });
   } finally {
     for (const contender of contenders) contender.end();

@@ -24,18 +24,7 @@ import { compileFloor, compileWorker } from './toolchain.ts';
 const FULL: Pace = { warmUp: 500, round: 30, rounds: 25, limit: 4000 };
 const QUICK: Pace = { warmUp: 1, round: 1, rounds: 3, limit: 0 };
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true, default: [] },
-  },
-});
-const unknown = values.only.find((name) => !SUITES.some((suite) => suite.name === name));
-if (unknown !== undefined) {
-  console.error(`there is no benchmark ${unknown}; there are ${SUITES.map(({ name }) => name).join(', ')}`);
-  process.exit(2);
-}
+const values = readArguments();
 const suites = SUITES.filter(({ name }) => values.only.length === 0 || values.only.includes(name));
 const folder = mkdtempSync(join(tmpdir(), 'viommu-bench-'));
 try {
@@ -59,11 +48,35 @@ try {
   // Hardly measured figures say nothing about goals.
   const goals = values.quick ? [] : judge(results);
   if (values.json) {
-    const benchmarks = suites.map(({ name, title, unit }) => ({ name, title, unit, results: results.get(name) }));
+    const benchmarks = suites.map(({ name, title, unit }) => ({
+      name,
+      title,
+      unit,
+      results: results.get(name),
+    }));
     console.log(JSON.stringify({ machine, quick: values.quick, benchmarks, goals }));
   } else {
     console.log(renderGoals(goals));
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** What the command line asks for; ends the program when it asks for something that there is not. */
+function readArguments(): { json: boolean; quick: boolean; only: string[] } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true, default: [] },
+      },
+    });
+    const unknown = values.only.find((name) => !SUITES.some((suite) => suite.name === name));
+    if (unknown === undefined) return values;
+    console.error(`there is no benchmark ${unknown}; there are ${SUITES.map(({ name }) => name).join(', ')}`);
+  } catch (error) {
+    console.error(`${(error as Error).message}\noptions: --only NAME, --quick, --json`);
+  }
+  process.exit(2);
 }

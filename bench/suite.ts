@@ -25,6 +25,8 @@ export interface Suite {
   /** The tables that the entries work on; undefined when they need none. */
   readonly image?: (size: number) => ImageOptions;
   readonly entries: readonly Entry[];
+  /** Nothing is timed: the facts of a single run are what it is about. */
+  readonly factsOnly?: true;
   /** Further lines below the table; the default table shows the time a unit and the ratio to the floor. */
   readonly render?: (results: readonly Result[]) => string[];
 }

@@ -29,8 +29,18 @@ export const SUITES: readonly Suite[] = [
     entries: [
       { name: 'viommu', label: 'viommu', run: { worker: 'replay-one' }, yields: () => '1 mapping' },
       { name: 'loop', label: 'within the tables', run: { worker: 'slice-of-loop' }, yields: emptySlice },
-      { name: 'loop-beyond', label: 'beyond them', run: { worker: 'slice-beyond-width' }, yields: emptySlice },
-      { name: 'default', label: 'without tables', run: { worker: 'slice-of-default-walk' }, yields: emptySlice },
+      {
+        name: 'loop-beyond',
+        label: 'beyond them',
+        run: { worker: 'slice-beyond-width' },
+        yields: emptySlice,
+      },
+      {
+        name: 'default',
+        label: 'without tables',
+        run: { worker: 'slice-of-default-walk' },
+        yields: emptySlice,
+      },
     ],
     render: renderOneMapping,
   },
@@ -95,16 +105,33 @@ export const SUITES: readonly Suite[] = [
         run: { worker: 'ledger-insert-random' },
         yields: mappings,
       },
-      { name: 'find', label: 'find, in no order', run: { worker: 'ledger-find' }, yields: () => '16384 found' },
-      { name: 'remove', label: 'remove, in no order', run: { worker: 'ledger-remove' }, yields: () => '0 left' },
+      {
+        name: 'find',
+        label: 'find, in no order',
+        run: { worker: 'ledger-find' },
+        yields: () => '16384 found',
+      },
+      {
+        name: 'remove',
+        label: 'remove, in no order',
+        run: { worker: 'ledger-remove' },
+        yields: () => '0 left',
+      },
+      {
+        name: 'read',
+        label: 'for comparison: one read of as much memory, in no order',
+        run: { worker: 'random-read' },
+        yields: () => '16384 read',
+      },
     ],
   },
   {
     name: 'ledger-bytes',
     title: 'Ledger, bytes a mapping (typed arrays / whole process)',
     unit: 'mapping',
-    sizes: SIZES.slice(1),
+    sizes: SIZES.slice(2),
     sizeLabel: formatCount,
+    factsOnly: true,
     entries: [
       {
         name: 'ascending',
@@ -112,7 +139,12 @@ export const SUITES: readonly Suite[] = [
         run: { worker: 'ledger-bytes-ascending' },
         yields: mappings,
       },
-      { name: 'random', label: 'filled in no order', run: { worker: 'ledger-bytes-random' }, yields: mappings },
+      {
+        name: 'random',
+        label: 'filled in no order',
+        run: { worker: 'ledger-bytes-random' },
+        yields: mappings,
+      },
     ],
     render: renderBytes,
   },
@@ -147,29 +179,40 @@ function emptySlice(): string {
 /** Pages that 2^64 bytes are. */
 const ALL = 2 ** 52;
 
+/** Pages that tables of `levels` levels cover. */
+function covered(levels: number): number {
+  return 2 ** (9 * levels);
+}
+
+function bothWidths(label: string, cell: (levels: number) => string): string[] {
+  return [label, cell(4), cell(5)];
+}
+
 function renderOneMapping(results: readonly Result[]): string[] {
   const time = (entry: string, levels: number): number => find(results, entry, levels).timing.cpu;
-  const covered = (levels: number): number => 2 ** (9 * levels);
-  const row = (label: string, cell: (levels: number) => string): string[] => [label, cell(4), cell(5)];
   const loop = (levels: number): number =>
     covered(levels) * time('loop', levels) + (ALL - covered(levels)) * time('loop-beyond', levels);
   const table = formatTable(
     ['', '48-bit tables', '57-bit tables'],
     [
-      row('viommu: register and replay, unregister', (levels) => formatTime(time('viommu', levels))),
-      row('viommu: table entries read', (levels) =>
+      bothWidths('viommu: register and replay, unregister', (levels) => formatTime(time('viommu', levels))),
+      bothWidths('viommu: table entries read', (levels) =>
         find(results, 'viommu', levels).timing.facts.entries.toLocaleString('en'),
       ),
-      row('2015 loop over what the tables cover (*)', (levels) =>
+      bothWidths('2015 loop over what the tables cover (*)', (levels) =>
         formatTime(covered(levels) * time('loop', levels)),
       ),
-      row('2015 loop over 2^64 bytes (*)', (levels) => formatTime(loop(levels))),
-      row('default walk of a region without tables over 2^64 bytes (*)', (levels) =>
+      bothWidths('2015 loop over 2^64 bytes (*)', (levels) => formatTime(loop(levels))),
+      bothWidths('default walk of a region without tables over 2^64 bytes (*)', (levels) =>
         formatTime(ALL * time('default', levels)),
       ),
     ],
   );
-  return [...table, '', '(*) extrapolated from slices of 4,096 pages; viommu cuts such walks at 2^28 translations.'];
+  return [
+    ...table,
+    '',
+    '(*) extrapolated from slices of 4,096 pages; viommu cuts such walks at 2^28 translations.',
+  ];
 }
 
 function renderBytes(results: readonly Result[]): string[] {

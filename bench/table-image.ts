@@ -78,7 +78,8 @@ export class TableImage {
   /** Index of the low word of the leaf entry for `iova`, which must be mapped. */
   leafWord(iova: number): number {
     let table = TOP_TABLE;
-    for (let level = this.levels; level > 1; level--) table = this.#words[entryWord(table, iova, level)] >>> 12;
+    for (let level = this.levels; level > 1; level--)
+      table = this.#words[entryWord(table, iova, level)] >>> 12;
     return entryWord(table, iova, 1);
   }
 }

@@ -28,7 +28,9 @@ export function compileWorker(folder: string): string {
     files: [join(root, 'bench/worker.ts')],
   };
   writeFileSync(project, JSON.stringify(options));
-  execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], { stdio: 'inherit' });
+  execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
+    stdio: 'inherit',
+  });
   writeFileSync(join(out, 'package.json'), '{ "type": "module" }');
   return join(out, 'bench/worker.js');
 }
@@ -42,11 +44,17 @@ export function compileFloor(folder: string): Floor {
   const source = join(root, 'bench/floor.c');
   try {
     const [compiler = 'cc'] = execFileSync('cc', ['--version'], { encoding: 'utf8' }).split('\n');
-    execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', program, source], { stdio: ['ignore', 'pipe', 'pipe'] });
+    execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', program, source], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     return { program, compiler };
   } catch (error) {
     const found = existsSync(source) && (error as NodeJS.ErrnoException).code === 'ENOENT';
-    const why = found ? 'there is no cc on this system' : error instanceof Error ? error.message : String(error);
+    const why = found
+      ? 'there is no cc on this system'
+      : error instanceof Error
+        ? error.message
+        : String(error);
     return { missing: `no C floor: ${why}` };
   }
 }

@@ -6,6 +6,9 @@ import type { Variant } from '../variant.ts';
 /** Finds in one time over. */
 const FINDS = 16384;
 
+/** About what a mapping takes: 32 bytes. */
+const LEDGER_DOUBLES = 4;
+
 function order(size: number, ascending: boolean): Uint32Array {
   return ascending ? Uint32Array.from({ length: size }, (_, i) => i) : shuffled(size);
 }
@@ -75,22 +78,38 @@ export function ledgerRemove(size: number): Variant {
   };
 }
 
-/** What a ledger of `size` mappings takes, by its own account and by that of the process. */
-export function ledgerBytes(size: number, ascending: boolean): Variant {
-  const places = order(size, ascending);
-  let ledger = new Ledger();
-  let before = process.memoryUsage();
-  let after = before;
+/** One read of memory of a ledger's size, in no order: what the machine's caches give and take, whatever the code. */
+export function randomRead(size: number): Variant {
+  const memory = new Float64Array(size * LEDGER_DOUBLES).fill(1);
+  const bits = Math.log2(memory.length);
+  let sum = 0;
   return {
     run(times) {
-      ledger = new Ledger();
-      globalThis.gc?.();
-      before = process.memoryUsage();
-      fill(ledger, places);
-      globalThis.gc?.();
-      after = process.memoryUsage();
-      return times * size;
+      for (let i = 0; i < times; i++) {
+        const random = new Random();
+        sum = 0;
+        for (let n = 0; n < FINDS; n++) sum += memory[random.next(bits)];
+      }
+      return times * FINDS;
     },
+    check: () => `${sum} read`,
+  };
+}
+
+/**
+ * What a ledger of `size` mappings takes, by its own account and by that of the process. Looked at once, in a process
+ * that has held no other: memory that is given back is counted as held for a while.
+ */
+export function ledgerBytes(size: number, ascending: boolean): Variant {
+  const places = order(size, ascending);
+  const ledger = new Ledger();
+  globalThis.gc?.();
+  const before = process.memoryUsage();
+  fill(ledger, places);
+  globalThis.gc?.();
+  const after = process.memoryUsage();
+  return {
+    run: (times) => times * ledger.size,
     check: () => `${ledger.size} mappings`,
     facts: () => ({
       ledgerBytes: ledger.bytes / size,

@@ -72,6 +72,8 @@ export function liveSync(image: TableImage): Variant {
       return times * 2;
     },
     check: () =>
-      shadow.maps - image.leaves === changes && shadow.unmaps === changes ? 'each change told once' : 'changes missed',
+      shadow.maps - image.leaves === changes && shadow.unmaps === changes
+        ? 'each change told once'
+        : 'changes missed',
   };
 }

@@ -66,6 +66,9 @@ export interface PlainLeaf {
   readonly maskHi: number;
 }
 
+/** Spans by level, 1 to 6. A power would be computed anew for every table, as a double that makes doubles of all it touches. */
+const SPANS = [0, 1, 512, 512 ** 2, 512 ** 3, 512 ** 4, 512 ** 5];
+
 /** A radix table format with 512 entries of 64 bits, read as two 32-bit words, in every table. */
 export abstract class TableFormat {
   /** Name for people, such as `VT-d second-stage`. */
@@ -83,7 +86,7 @@ export abstract class TableFormat {
 
   /** Span of an entry at `level` in pages: 1, 512, 512^2, ... */
   span(level: number): number {
-    return 2 ** (9 * (level - 1));
+    return SPANS[level]!;
   }
 
   /** What the entry `lo`, `hi` in a table of `level` is. Never throws. Agrees with `plainLeaves` on every entry. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DeviceRegion, RamRegion, SparseRamBlock } from '../../src/memory/index.ts';
-import { plugged, regionWorld } from '../support/region-world.ts';
+import { plugged, RAM_PAGES, regionWorld } from '../support/region-world.ts';
 import { spanOf } from '../support/table-writer.ts';
 
 describe('RAM that comes and goes', () => {
@@ -84,6 +84,32 @@ describe('RAM that comes and goes', () => {
     root.add(new DeviceRegion('bar', 1, { read: () => true, write: () => true }), 0xe0000);
 
     expect(sink.log).toEqual([]);
+  });
+
+  it('leaves mappings of its neighbours alone', () => {
+    const { region, tables, root } = regionWorld();
+    const dimm = new RamRegion('dimm', new SparseRamBlock(16));
+    root.add(dimm, RAM_PAGES);
+    root.add(new RamRegion('next', new SparseRamBlock(16)), RAM_PAGES + 16);
+    tables.map(1, RAM_PAGES - 1, 3);
+    tables.map(2, RAM_PAGES + 16, 3);
+    const sink = plugged(region);
+
+    root.remove(dimm);
+
+    expect(sink.log).toEqual([]);
+  });
+
+  it('takes back mappings also where the model cannot serve the sink any more', () => {
+    const { region, tables, ram } = regionWorld();
+    tables.map(5, 6, 3);
+    const sink = plugged(region);
+    region.remedy = 'the guest uses first-stage tables';
+
+    ram[0].setEnabled(false);
+
+    expect(sink.log).toEqual(['unmap 5+1']);
+    expect(sink.incompletes.map(({ kind }) => kind)).toEqual(['unsupported']);
   });
 
   it('is followed by every sink though one throws', () => {

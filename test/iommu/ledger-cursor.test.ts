@@ -1,5 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LeafBatch, Ledger } from '../../src/iommu/index.ts';
+import { LeafBatch, Ledger, type LedgerMapping } from '../../src/iommu/index.ts';
 import { shuffled } from '../support/shuffled.ts';
 
 /** A ledger of mappings `[first page, pages]` onto themselves, read and write. */
@@ -56,6 +57,14 @@ describe('a cursor', () => {
     expect(cursor.iova).toBe(2560);
   });
 
+  it('changes the flags of its mapping and of no other', () => {
+    const ledger = ledgerOf([0, 1], [5, 1], [9, 1]);
+
+    ledger.cursor(5).setFlags(17);
+
+    expect([...ledger.mappings()].map(({ flags }) => flags)).toEqual([3, 17, 3]);
+  });
+
   it('walks all chunks', () => {
     const ledger = new Ledger();
     for (const i of shuffled(2000)) ledger.insert(i, 1, i, 3);
@@ -103,6 +112,68 @@ describe('passing over equal leaves', () => {
 
     expect(cursor.skipEqual(batchOf([1, 1, 3], [2, 2, 3]), 0)).toBe(1);
     expect(cursor.valid).toBe(false);
+  });
+
+  it('passes over exactly as many as a comparison one by one finds', () => {
+    const change = fc.record({
+      at: fc.nat(1300),
+      what: fc.constantFrom(
+        'target' as const,
+        'flags' as const,
+        'iova' as const,
+        'pages' as const,
+        'drop' as const,
+      ),
+    });
+    fc.assert(
+      fc.property(
+        fc.constantFrom<number>(1, 2, 512),
+        fc.constantFrom<number>(1, 1, 1, 2),
+        fc.nat(900),
+        fc.integer({ min: 1, max: 512 }),
+        fc.array(change, { maxLength: 3 }),
+        fc.nat(600),
+        (pages, stride, first, count, changes, from) => {
+          const ledger = new Ledger();
+          const held: LedgerMapping[] = [];
+          for (let i = 0; i < 1300; i++) {
+            const it = { iova: i * pages * stride, pages, target: i, flags: 3 };
+            for (const { at, what } of changes) {
+              if (at !== i) continue;
+              if (what === 'target') it.target += 5000;
+              else if (what === 'flags') it.flags = 1;
+              else if (what === 'pages' && (stride > 1 || pages > 1))
+                it.pages = stride > 1 ? pages + 1 : pages - 1;
+              else if (what === 'iova' && stride > 1) it.iova++;
+              else if (what === 'drop') it.pages = 0;
+            }
+            if (it.pages > 0 && ledger.insert(it.iova, it.pages, it.target, it.flags)) held.push(it);
+          }
+          const batch = batchOf(
+            ...Array.from({ length: count }, (_, i) => [(first + i) * pages * stride, first + i, 3] as const),
+          );
+          batch.pages = pages;
+          const begin = Math.min(from, count - 1);
+          const rest = held.filter(({ iova, pages: size }) => iova + size > batch.iova[begin]);
+          let expected = begin;
+          while (
+            expected < count &&
+            rest[expected - begin]?.iova === batch.iova[expected] &&
+            rest[expected - begin].pages === pages &&
+            rest[expected - begin].target === batch.target[expected] &&
+            rest[expected - begin].flags === 3
+          )
+            expected++;
+
+          const cursor = ledger.cursor(batch.iova[begin]);
+          const reached = cursor.skipEqual(batch, begin);
+
+          expect(reached).toBe(expected);
+          expect(cursor.valid ? cursor.mapping : undefined).toEqual(rest[expected - begin]);
+        },
+      ),
+      { numRuns: 200 },
+    );
   });
 
   it('begins where it is told', () => {

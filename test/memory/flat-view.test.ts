@@ -114,6 +114,16 @@ describe('a flat view', () => {
     expect(sections(container(...halves))).toEqual(['0-10 a@0']);
   });
 
+  it('joins neighbours that continue one region in the middle of both', () => {
+    const target = ram('a', 10);
+    const parts: [MemoryRegion, number][] = [
+      [new AliasRegion('low', target, 3, 2), 50],
+      [new AliasRegion('high', target, 5, 2), 52],
+    ];
+
+    expect(sections(container(...parts))).toEqual(['50-54 a@3']);
+  });
+
   it('keeps neighbours apart that repeat one region', () => {
     const target = ram('a', 4);
     const halves: [MemoryRegion, number][] = [
@@ -186,6 +196,18 @@ describe('looking into a flat view', () => {
 
     expect(view.locate(15, found, false)).toBe(true);
     expect(found.words[found.base]).toBe(55);
+  });
+
+  it('finds a page of RAM behind an overlay where it is in its block', () => {
+    const split = ram('split', 10);
+    const cursor = new PageCursor();
+    split.block.locate(7, cursor, true);
+    cursor.words[cursor.base] = 66;
+    const found = new PageCursor();
+
+    new FlatView(container([split, 10], [ram('b', 2), 14, 1])).locate(17, found, false);
+
+    expect(found.words[found.base]).toBe(66);
   });
 
   it('finds no RAM in a hole', () => {

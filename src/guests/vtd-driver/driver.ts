@@ -18,12 +18,7 @@ import type { Access, AddressSpace } from '../../memory/index.ts';
 import type { Capability } from '../../models/vtd/index.ts';
 import type { PageAllocator } from '../page-allocator.ts';
 import { DriverAttachments } from './attachments.ts';
-import {
-  type ContextScope,
-  contextInvalidation,
-  type Descriptor,
-  type IotlbScope,
-} from './descriptors.ts';
+import { type ContextScope, contextInvalidation, type Descriptor, type IotlbScope } from './descriptors.ts';
 import { DriverDomains, PASS_THROUGH_DOMAIN, VtdDomain } from './domain.ts';
 import { VtdDriverError } from './error.ts';
 import { DriverInvalidator } from './invalidator.ts';
