@@ -6,6 +6,7 @@ export * from './iommu-region.ts';
 export * from './iotlb.ts';
 export * from './leaf-batch.ts';
 export * from './ledger.ts';
+export { leadsToRam } from './ledger-flags.ts';
 export * from './notifier.ts';
 export * from './radix-translate.ts';
 export * from './radix-walk.ts';

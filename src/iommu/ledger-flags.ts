@@ -8,3 +8,8 @@ export const SEEN_BY_SINK = 7;
 export const CONTINUED = 8;
 /** Of a leaf that was split into several mappings: it goes on behind this piece. */
 export const CONTINUES = 16;
+
+/** Whether a mapping of a shadow's ledger was told as one of RAM, which a host may hold. */
+export function leadsToRam({ flags }: { readonly flags: number }): boolean {
+  return (flags & NOT_RAM) === 0;
+}

@@ -1,7 +1,7 @@
 import { Access, intersect, type PageRange } from '../memory/index.ts';
 import { Ledger, type LedgerMapping } from './ledger.ts';
 import type { Mapping } from './leaf-batch.ts';
-import { NOT_RAM } from './ledger-flags.ts';
+import { leadsToRam } from './ledger-flags.ts';
 import type { Incomplete, IommuEvent, IommuNotifier, ReplayReport } from './notifier.ts';
 import {
   type ReconcileOptions,
@@ -154,7 +154,7 @@ export class Shadow implements ReconcileSink {
     event.pages = mapping.pages;
     event.target = mapping.target;
     event.access = (mapping.flags & 3) as Access;
-    event.ram = (mapping.flags & NOT_RAM) === 0;
+    event.ram = leadsToRam(mapping);
     this.notifier.notify(event);
   }
 

@@ -5,6 +5,7 @@ import {
   type IommuNotifier,
   type IommuRegion,
   type LedgerMapping,
+  leadsToRam,
   type Mapping,
   ReplayError,
   type ReplayReport,
@@ -23,6 +24,14 @@ import type { MapperContext, SectionMapper } from './section-mapper.ts';
 
 /** A section of RAM, and its block. */
 type RamAt = { readonly section: MemorySection; readonly block: RamBlock };
+
+/** What helps when a guest could not be followed. */
+const REMEDIES: Readonly<Record<Incomplete['kind'], string>> = {
+  refused: 'have the guest map less, or larger pages',
+  'walk-cut': 'have the guest map less, or larger pages',
+  'sink-failed': 'mend what failed and release the device, or unplug it',
+  unsupported: 'release the device when the guest has changed that, or unplug it',
+};
 
 /** A section that a guest's IOMMU translates: what is mapped there is replayed, and followed from then on. */
 export class IommuSection implements SectionMapper, IommuNotifier {
@@ -122,8 +131,9 @@ export class IommuSection implements SectionMapper, IommuNotifier {
   }
 
   /** The ledger also holds what leads to no RAM, of which the host was not told. */
-  #mappingOf({ iova, pages, target, flags }: LedgerMapping): Mapping | undefined {
-    if (this.#ramAt(target) === undefined) return undefined;
+  #mappingOf(entry: LedgerMapping): Mapping | undefined {
+    if (!leadsToRam(entry)) return undefined;
+    const { iova, pages, target, flags } = entry;
     return { iova: iova + this.#shift, pages, target, access: (flags & Access.ReadWrite) as Access };
   }
 
@@ -154,7 +164,7 @@ export class IommuSection implements SectionMapper, IommuNotifier {
       cause: 'iommu-refused',
       mapping: undefined,
       reason: `${this.#region.name} could not be followed, for ${describeIncomplete(why)}`,
-      remedy: 'have the guest map less, or larger pages',
+      remedy: REMEDIES[why.kind],
       ...(why.kind === 'sink-failed' ? { error: why.error } : {}),
     };
   }

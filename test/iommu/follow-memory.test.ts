@@ -112,6 +112,17 @@ describe('RAM that comes and goes', () => {
     expect(sink.incompletes.map(({ kind }) => kind)).toEqual(['unsupported']);
   });
 
+  it('costs no walk when only devices come and go after it', () => {
+    const { region, root } = regionWorld();
+    plugged(region);
+    root.add(new RamRegion('dimm', new SparseRamBlock(16)), 0xe0000);
+    region.entriesRead = 0;
+
+    root.add(new DeviceRegion('bar', 1, { read: () => true, write: () => true }), 0xe1000);
+
+    expect(region.entriesRead).toBe(0);
+  });
+
   it('is followed by every sink though one throws', () => {
     const { region, tables, ram } = regionWorld();
     tables.map(5, 6, 3);

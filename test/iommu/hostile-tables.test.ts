@@ -3,7 +3,7 @@ import { DEFAULT_WALK_BUDGET, translateRadix, walkRadix, WalkReport } from '../.
 import { ALL_PAGES } from '../../src/memory/index.ts';
 import { collectWalk } from '../support/collect-walk.ts';
 import { spanOf, type TableWriter } from '../support/table-writer.ts';
-import { P, R, W } from '../support/test-format.ts';
+import { P, PS, R, W } from '../support/test-format.ts';
 import { tableWorld } from '../support/table-world.ts';
 
 /** Makes all entries of `table` point at `page`. */
@@ -48,6 +48,15 @@ describe('tables that multiply one table', () => {
     const { report } = collectWalk(tables, covered, budget);
 
     expect(report.cutAt).toBe(10 * 512);
+  });
+
+  it('are cut where nothing was looked at yet when the range begins within a table', () => {
+    const { tables, covered } = multiplied();
+
+    const { report } = collectWalk(tables, { start: 700, end: covered.end }, { entries: 2000, leaves: 1000 });
+
+    // 512 entries each of root, third and, from entry 1 on, second table; of the first 324 from page 700 on.
+    expect(report.cutAt).toBe(1024);
   });
 
   it('are cut by the budget that holds when nobody says otherwise', () => {
@@ -140,6 +149,30 @@ describe('a budget', () => {
 
     expect(leaves).toHaveLength(3);
     expect(report.cutAt).toBe(3 * 16 * spanOf(2));
+  });
+});
+
+describe('tables full of faults', () => {
+  it('are cut when as many were met as leaves may be visited', () => {
+    const { tables, covered } = tableWorld(2);
+    const table = tables.tableAt(0, 1);
+    for (let i = 0; i < 512; i++) tables.setEntry(table, i, P | PS);
+
+    const { report, finished } = collectWalk(tables, covered, { entries: 2 ** 20, leaves: 100 });
+
+    expect(finished).toBe(false);
+    expect(report.faultCount).toBe(101);
+    expect(report.cutAt).toBe(100);
+  });
+
+  it('are cut also where whole tables are missing', () => {
+    const { tables, covered } = tableWorld(2);
+    fill(tables, tables.root, 0x5000);
+
+    const { report, finished } = collectWalk(tables, covered, { entries: 2 ** 20, leaves: 100 });
+
+    expect(finished).toBe(false);
+    expect(report.cutAt).toBe(100 * 512);
   });
 });
 

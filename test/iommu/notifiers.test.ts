@@ -29,6 +29,17 @@ describe('registering', () => {
     expect(sink.list).toEqual(['5+1>5 rw']);
   });
 
+  it('without replay follows mappings that are read-only, too', () => {
+    const { region, tables } = regionWorld();
+    const sink = new StrictSink();
+    region.registerNotifier(sink);
+    tables.map(5, 5, 1);
+
+    region.invalidate(ALL_PAGES);
+
+    expect(sink.list).toEqual(['5+1>5 r']);
+  });
+
   it('twice is refused', () => {
     const { region } = regionWorld();
     const sink = new StrictSink();

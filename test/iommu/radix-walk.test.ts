@@ -159,6 +159,28 @@ describe('a leaf that covers several entries', () => {
 });
 
 describe('faults of the tables', () => {
+  it('behind a leaf of several entries hide one entry and nothing else', () => {
+    const { tables, covered } = tableWorld(3);
+    tables.mapContiguous(0, 64, 3);
+    tables.setEntry(tables.tableAt(0, 1), 16, P | PS);
+    tables.map(17, 5, 3);
+
+    expect(collectWalk(tables, covered).leaves.map(({ iova }) => iova)).toEqual([0, 17]);
+  });
+
+  it('of a table outside RAM begin with the entry in which the range begins', () => {
+    const { tables } = tableWorld(3, true);
+    const { base } = tables;
+    tables.setEntry(tables.root, 1, (0x5000 << 12) | W | R | P);
+    const start = base + spanOf(3) + 5 * 512 + 7;
+
+    const { report } = collectWalk(tables, { start, end: start + 1024 });
+
+    expect(report.faults).toEqual([
+      { iova: base + spanOf(3) + 5 * 512, pages: 3 * 512, fault: outsideFault(2) },
+    ]);
+  });
+
   it('of a reserved bit hide one entry and nothing else', () => {
     const { tables, covered } = tableWorld(3);
     tables.map(0, 1, 3);

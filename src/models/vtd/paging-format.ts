@@ -93,9 +93,14 @@ class PagingFormat extends TableFormat {
 }
 
 /** Formats by unit: a walk of one page must not build its masks anew. */
-const formats: WeakMap<spec.Capability, Map<string, TableFormat>> = new WeakMap();
+const formats: WeakMap<spec.Capability, Map<number, TableFormat>> = new WeakMap();
 
-function remembered(capability: spec.Capability, key: string, make: () => TableFormat): TableFormat {
+/** `first` tells the stages apart, `variant` what else a format depends on. */
+function keyOf(first: boolean, haw: number, levels: number, variant: boolean): number {
+  return haw * 64 + levels * 4 + (first ? 2 : 0) + (variant ? 1 : 0);
+}
+
+function remembered(capability: spec.Capability, key: number, make: () => TableFormat): TableFormat {
   let ofUnit = formats.get(capability);
   if (ofUnit === undefined) {
     ofUnit = new Map();
@@ -116,7 +121,7 @@ export function secondStageFormat(
   levels: number,
   scalable: boolean,
 ): TableFormat {
-  return remembered(capability, `second ${haw} ${levels} ${scalable}`, () => {
+  return remembered(capability, keyOf(false, haw, levels, scalable), () => {
     // Device-TLBs gave bit 62 a meaning (TM) in the revisions that today's guests were written for.
     const reserved = spec.secondStageReserved({
       haw,
@@ -138,7 +143,7 @@ export function firstStageFormat(
   levels: number,
   nested: boolean,
 ): TableFormat {
-  return remembered(capability, `first ${haw} ${levels} ${nested}`, () => {
+  return remembered(capability, keyOf(true, haw, levels, nested), () => {
     const reserved = spec.firstStageReserved({ haw: nested ? 52 : haw, FS1GP: capability.FS1GP });
     return new PagingFormat('VT-d first-stage', spec.FS_P, spec.FS_P | spec.FS_US, levels, reserved, {
       reservedBit: spec.SFS_3,
