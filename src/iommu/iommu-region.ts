@@ -1,6 +1,7 @@
 import {
   Access,
   type AddressSpace,
+  ALL_PAGES,
   type IommuTlbEntry,
   intersect,
   type MemoryListener,
@@ -25,7 +26,7 @@ import {
   ReplayError,
   type ReplayReport,
 } from './notifier.ts';
-import { type ReconcileOutcome, Shadow } from './shadow.ts';
+import { Shadow } from './shadow.ts';
 import { DEFAULT_WALK_BUDGET, type WalkBudget, WalkReport } from './walk-report.ts';
 
 /** A notifier as registered: a shadow keeps a ledger, a cache does not. */
@@ -126,8 +127,8 @@ export abstract class IommuRegion extends TranslatingRegion {
       throw new TypeError(`only a map-and-unmap notifier can be replayed to, not ${n.events}`);
     }
     const registration = this.#register(n, { granule: Number(granularity >> 12n), isWrite });
-    const { report, incomplete } = this.#reconcile(registration.shadow as Shadow, n.range);
-    if (incomplete === undefined) return report;
+    const { report, incomplete } = sparing(() => (registration.shadow as Shadow).reconcile(n.range));
+    if (incomplete === undefined) return report as ReplayReport;
     try {
       this.unregisterNotifier(n);
     } catch {
@@ -161,25 +162,13 @@ export abstract class IommuRegion extends TranslatingRegion {
   /** `range` may have changed, for one index or for all. Shadows are reconciled, caches told to forget. */
   invalidate(range: PageRange, index?: number): void {
     this.#iotlb?.invalidate(range);
-    // Notifiers come and go inside notify(); one that has gone must hear nothing, one that has come knows all.
-    const registrations = [...this.#registrations];
-    for (const registration of registrations) {
-      const { notifier, shadow } = registration;
-      if (!this.#registrations.has(registration)) continue;
-      if (index !== undefined && notifier.index !== index) continue;
-      if (shadow !== undefined) this.#follow(shadow, range);
-      else if (notifier.events === 'unmap') notifyUnmap(notifier, range);
-    }
+    this.#follow(range, index, false);
+    this.#tell('unmap', range, index);
   }
 
   /** The guest invalidated `range` in the device's own translation cache. */
   invalidateDeviceIotlb(range: PageRange, index: number): void {
-    const registrations = [...this.#registrations];
-    for (const registration of registrations) {
-      const { notifier } = registration;
-      if (!this.#registrations.has(registration)) continue;
-      if (notifier.events === 'device-iotlb-unmap' && notifier.index === index) notifyUnmap(notifier, range);
-    }
+    this.#tell('device-iotlb-unmap', range, index);
   }
 
   /** Resolves, or returns, when all that notifiers were told has taken effect. Rejects or throws what they do. */
@@ -204,24 +193,44 @@ export abstract class IommuRegion extends TranslatingRegion {
     return registration;
   }
 
-  #follow(shadow: Shadow, range: PageRange, anew = false): void {
-    const { notifier } = shadow;
-    // The guest may have turned to something that the model cannot serve; what was true at registration is asked again.
-    const remedy = this.refuses(notifier.events, notifier.index);
-    const incomplete: Incomplete | undefined =
-      remedy === undefined
-        ? this.#reconcile(shadow, range, anew).incomplete
-        : { kind: 'unsupported', remedy };
-    if (incomplete !== undefined) notifier.incomplete?.(incomplete);
+  /**
+   * Reconciles the shadows of `index`, or of all. Several of them may stand before one sink, as around a hole in the
+   * region, so what has to go behind any of them goes before anything comes behind another.
+   */
+  #follow(range: PageRange, index: number | undefined, anew: boolean): void {
+    const rests: { readonly registration: Registration; readonly rest: PageRange }[] = [];
+    for (const registration of this.#concerned(index)) {
+      const { notifier, shadow } = registration;
+      if (shadow === undefined) continue;
+      // The guest may have turned to something that the model cannot serve; what was true at registration is asked again.
+      const remedy = this.refuses(notifier.events, notifier.index);
+      if (remedy !== undefined) {
+        notifier.incomplete?.({ kind: 'unsupported', remedy });
+        continue;
+      }
+      const { rest, incomplete } = sparing(() => shadow.retract(range, anew));
+      if (incomplete !== undefined) notifier.incomplete?.(incomplete);
+      else if (rest !== undefined) rests.push({ registration, rest });
+    }
+    for (const { registration, rest } of rests) {
+      const { notifier, shadow } = registration;
+      if (shadow === undefined || !this.#registrations.has(registration)) continue;
+      const { incomplete } = sparing(() => shadow.complete(rest));
+      if (incomplete !== undefined) notifier.incomplete?.(incomplete);
+    }
   }
 
-  /** A sink that throws must not keep the guest's other devices from following. */
-  #reconcile(shadow: Shadow, range: PageRange, anew = false): ReconcileOutcome {
-    try {
-      return shadow.reconcile(range, anew);
-    } catch (error) {
-      const report = { mappings: 0, walk: new WalkReport(this.budget) };
-      return { report, incomplete: { kind: 'sink-failed', error } };
+  #tell(events: NotifierEvents, range: PageRange, index: number | undefined): void {
+    for (const { notifier } of this.#concerned(index)) {
+      if (notifier.events === events) notifyUnmap(notifier, range);
+    }
+  }
+
+  /** Notifiers come and go inside notify(): one that has gone must hear nothing, one that has come knows all. */
+  *#concerned(index: number | undefined): Iterable<Registration> {
+    for (const registration of [...this.#registrations]) {
+      if (!this.#registrations.has(registration)) continue;
+      if (index === undefined || registration.notifier.index === index) yield registration;
     }
   }
 
@@ -252,16 +261,26 @@ export abstract class IommuRegion extends TranslatingRegion {
   }
 
   #resolveAnew(gone: readonly PageRange[]): void {
-    const registrations = [...this.#registrations];
-    for (const { shadow } of registrations) {
-      if (shadow === undefined || shadow.closed) continue;
-      try {
+    for (const { shadow, notifier } of this.#concerned(undefined)) {
+      if (shadow === undefined) continue;
+      const { incomplete } = sparing(() => {
         shadow.withdrawTargets(gone);
-      } catch (error) {
-        shadow.notifier.incomplete?.({ kind: 'sink-failed', error });
-      }
-      this.#follow(shadow, shadow.notifier.range, true);
+        return { incomplete: undefined };
+      });
+      if (incomplete !== undefined) notifier.incomplete?.(incomplete);
     }
+    this.#follow(ALL_PAGES, undefined, true);
+  }
+}
+
+/** Does one shadow's share of the work: a sink that throws must not keep the guest's other devices from following. */
+function sparing<T extends { readonly incomplete: Incomplete | undefined }>(
+  share: () => T,
+): T | { readonly incomplete: Incomplete; readonly rest?: undefined; readonly report?: undefined } {
+  try {
+    return share();
+  } catch (error) {
+    return { incomplete: { kind: 'sink-failed', error } };
   }
 }
 

@@ -90,20 +90,23 @@ export class ReconcilePass {
   }
 
   /**
-   * Everything that has to go is unmapped before anything is mapped: a domain switch must not need room for both
-   * domains in a sink that is nearly full. So what changed costs a second walk, what did not change does not.
+   * The first half: unmaps what has to go. Returns what is still to be mapped, the range widened, or undefined when
+   * nothing is. Everything goes before anything comes: a domain switch must not need room for both domains in a sink
+   * that is nearly full. So what changed costs a second walk, what did not change does not.
    */
-  run(range: PageRange): void {
+  retract(range: PageRange): PageRange | undefined {
     const wide = this.#widen(range);
-    const ledger = this.#sink.ledger;
-    this.#cursor = ledger.cursor(wide.start);
-    if (this.#cursor.valid && this.#cursor.iova < wide.end) {
-      this.#sweep(wide);
-      if (!this.#missing || this.incomplete !== undefined || this.#sink.interrupted) return;
-      this.#cursor = ledger.cursor(wide.start);
-    }
-    this.#mapping = true;
+    this.#cursor = this.#sink.ledger.cursor(wide.start);
+    if (!this.#cursor.valid || this.#cursor.iova >= wide.end) return wide;
     this.#sweep(wide);
+    return this.#missing || this.#sink.interrupted ? wide : undefined;
+  }
+
+  /** The second half, over what `retract` returned: maps what is missing. What must still go for that goes, too. */
+  complete(range: PageRange): void {
+    this.#mapping = true;
+    this.#cursor = this.#sink.ledger.cursor(range.start);
+    this.#sweep(range);
   }
 
   #sweep(range: PageRange): void {

@@ -17,6 +17,14 @@ export interface ReconcileOutcome {
   readonly incomplete: Incomplete | undefined;
 }
 
+/** What the first half of a reconcile did. */
+export interface Retraction {
+  /** What the second half has to look at; undefined when nothing is to be mapped. */
+  readonly rest: PageRange | undefined;
+  readonly incomplete: Incomplete | undefined;
+  readonly walk: WalkReport;
+}
+
 /** A map-and-unmap notifier with its ledger. */
 export class Shadow implements ReconcileSink {
   readonly notifier: IommuNotifier;
@@ -67,38 +75,57 @@ export class Shadow implements ReconcileSink {
   /**
    * Makes the sink equal to the tables in `range`, widened so that neither a mapping of the ledger nor a leaf is cut
    * by its edges. Returns why it stopped early, if it did; the ledger is exact in any case. Called from inside
-   * notify() it takes place after the reconcile under way. With `anew`, also leaves that stand in the ledger already
-   * are held against the target's sections again.
+   * notify() it takes place after the reconcile under way.
    */
-  reconcile(range: PageRange, anew = false): ReconcileOutcome {
-    let walk = new WalkReport(this.#options.budget);
-    let mappings = 0;
-    let incomplete: Incomplete | undefined;
+  reconcile(range: PageRange): ReconcileOutcome {
+    const half = this.retract(range);
+    if (half.rest === undefined || half.incomplete !== undefined) return outcomeOf(half);
+    return this.complete(half.rest);
+  }
+
+  /**
+   * The first half of {@link reconcile}: unmaps what has to go, and says in `rest` what {@link complete} has still to
+   * look at. With `anew`, also leaves that stand in the ledger already are held against the target's sections again.
+   */
+  retract(range: PageRange, anew = false): Retraction {
+    const nothing = { rest: undefined, incomplete: undefined, walk: new WalkReport(this.#options.budget) };
     const clipped = intersect(range, this.range);
-    if (clipped !== undefined && !this.#closed) {
+    if (clipped === undefined || this.#closed) return nothing;
+    this.#anew ||= anew;
+    if (this.#active) {
       this.#again = this.#again === undefined ? clipped : hull(this.#again, clipped);
-      this.#anew ||= anew;
-      if (!this.#active) {
-        this.#active = true;
-        try {
-          while (this.#again !== undefined && incomplete === undefined && !this.#closed) {
-            const next: PageRange = this.#again;
-            const pass = new ReconcilePass(this, this.#source, this.#options, this.#anew);
-            this.#again = undefined;
-            this.#anew = false;
-            this.#withdraw();
-            pass.run(next);
-            if (this.#anew) this.#again = hull(next, this.#again ?? next);
-            mappings += pass.mapped;
-            walk = pass.report;
-            incomplete = pass.incomplete;
-          }
-        } finally {
-          this.#active = false;
-          this.#again = undefined;
-          this.#anew = false;
+      return nothing;
+    }
+    return this.#exclusively(() => {
+      const pass = this.#newPass();
+      this.#withdraw();
+      const rest = pass.retract(clipped);
+      return { rest: this.#withWhatCameUp(rest, clipped), incomplete: pass.incomplete, walk: pass.report };
+    });
+  }
+
+  /** The second half: maps what `range`, from {@link retract}, lacks, and does what was asked for meanwhile. */
+  complete(range: PageRange): ReconcileOutcome {
+    let mappings = 0;
+    let walk = new WalkReport(this.#options.budget);
+    let incomplete: Incomplete | undefined;
+    if (this.#active) this.#again = this.#again === undefined ? range : hull(this.#again, range);
+    else if (!this.#closed) {
+      this.#exclusively(() => {
+        let retracted = !this.#anew;
+        for (let next: PageRange | undefined = range; next !== undefined && !this.#closed; ) {
+          const pass = this.#newPass();
+          this.#withdraw();
+          const rest: PageRange | undefined = retracted ? next : pass.retract(next);
+          if (rest !== undefined && pass.incomplete === undefined && !this.interrupted) pass.complete(rest);
+          mappings += pass.mapped;
+          walk = pass.report;
+          incomplete = pass.incomplete;
+          if (incomplete !== undefined) break;
+          next = this.#withWhatCameUp(undefined, next);
+          retracted = false;
         }
-      }
+      });
     }
     return { report: { mappings, walk }, incomplete };
   }
@@ -106,13 +133,7 @@ export class Shadow implements ReconcileSink {
   /** Takes back every mapping whose target lies in `gone`: the memory there is not what it was. */
   withdrawTargets(gone: readonly PageRange[]): void {
     this.#gone.push(...gone);
-    if (this.#active) return;
-    this.#active = true;
-    try {
-      this.#withdraw();
-    } finally {
-      this.#active = false;
-    }
+    if (!this.#active) this.#exclusively(() => this.#withdraw());
   }
 
   /**
@@ -158,6 +179,30 @@ export class Shadow implements ReconcileSink {
     this.notifier.notify(event);
   }
 
+  /** Goes through the ledger; calls from inside notify() have to wait until it is over. */
+  #exclusively<T>(work: () => T): T {
+    this.#active = true;
+    try {
+      return work();
+    } finally {
+      this.#active = false;
+      this.#again = undefined;
+    }
+  }
+
+  #newPass(): ReconcilePass {
+    const pass = new ReconcilePass(this, this.#source, this.#options, this.#anew);
+    this.#anew = false;
+    return pass;
+  }
+
+  /** `rest`, and what calls from inside notify() asked for; all of `range` again when the target's sections changed. */
+  #withWhatCameUp(rest: PageRange | undefined, range: PageRange): PageRange | undefined {
+    const asked = [rest, this.#again, this.#anew ? range : undefined].filter((one) => one !== undefined);
+    this.#again = undefined;
+    return asked.length === 0 ? undefined : asked.reduce(hull);
+  }
+
   /** A range that a throwing sink left unfinished is gone through again next time. */
   #withdraw(): void {
     for (let gone = this.#gone[0]; gone !== undefined; gone = this.#gone[0]) {
@@ -178,4 +223,8 @@ export class Shadow implements ReconcileSink {
 
 function hull(a: PageRange, b: PageRange): PageRange {
   return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
+}
+
+function outcomeOf({ walk, incomplete }: Retraction): ReconcileOutcome {
+  return { report: { mappings: 0, walk }, incomplete };
 }
