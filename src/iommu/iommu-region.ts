@@ -27,7 +27,7 @@ import {
   type ReplayReport,
 } from './notifier.ts';
 import { Shadow } from './shadow.ts';
-import { DEFAULT_WALK_BUDGET, type WalkBudget, WalkReport } from './walk-report.ts';
+import { DEFAULT_WALK_BUDGET, type WalkBudget, type WalkReport } from './walk-report.ts';
 
 /** A notifier as registered: a shadow keeps a ledger, a cache does not. */
 type Registration = { readonly notifier: IommuNotifier; readonly shadow: Shadow | undefined };
@@ -228,7 +228,8 @@ export abstract class IommuRegion extends TranslatingRegion {
 
   /** Notifiers come and go inside notify(): one that has gone must hear nothing, one that has come knows all. */
   *#concerned(index: number | undefined): Iterable<Registration> {
-    for (const registration of [...this.#registrations]) {
+    const before = [...this.#registrations];
+    for (const registration of before) {
       if (!this.#registrations.has(registration)) continue;
       if (index === undefined || registration.notifier.index === index) yield registration;
     }
