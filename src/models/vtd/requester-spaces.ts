@@ -139,21 +139,18 @@ export class RequesterSpaces {
 
   #rangesToFollow(entry: Entry, index: number, batch: InvalidationBatch): readonly PageRange[] {
     const known = entry.domains.get(index);
-    if (known !== undefined) {
-      const ranges = batch.pagesOf(known, index);
-      if (ranges.length === 0) return ranges;
-      const now = entry.space.domainOf(index);
-      entry.domains.set(index, now);
-      // The tables lead elsewhere than where the rest of the contents came from.
-      if (now !== known) return [ALL_PAGES];
-      return batch.coversPages(known) && this.#nested(entry.space, index) ? [ALL_PAGES] : ranges;
-    }
-    const seen = entry.domains.has(index);
-    // VT-d 6.1: in caching mode what was not present stays so until its structure is invalidated.
-    if (seen && this.#state.capability.CM) return [];
     const now = entry.space.domainOf(index);
-    entry.domains.set(index, now);
-    return seen && now === undefined ? [] : [ALL_PAGES];
+    if (!entry.domains.has(index) || now !== known) {
+      // Structures may change without an invalidation, and a walk made since, for another device or for new RAM, may
+      // have taken contents from either domain: an invalidation of neither may then pass them by.
+      entry.domains.set(index, now);
+      return EVERY_PAGE;
+    }
+    if (now === undefined) return NO_PAGES;
+    const ranges = batch.pagesOf(now, index);
+    return ranges.length > 0 && batch.coversPages(now) && this.#nested(entry.space, index)
+      ? EVERY_PAGE
+      : ranges;
   }
 
   /** Second-stage pages are no pages of the device's addresses in a nested translation: any of those may lead there. */
@@ -212,3 +209,5 @@ export class RequesterSpaces {
 }
 
 const WITHOUT_PASID: readonly number[] = [0];
+const EVERY_PAGE: readonly PageRange[] = [ALL_PAGES];
+const NO_PAGES: readonly PageRange[] = [];

@@ -430,14 +430,22 @@ describe('what descriptors do', () => {
     expect(host.mappings).toEqual(['3000>600']);
   });
 
-  test('in caching mode a context that becomes present counts when it is invalidated itself', () => {
+  test('a context that becomes present counts at the latest when it is invalidated itself', () => {
+    const { guest, host, root } = running();
+    guest.context(DEVICE, { present: false });
+    guest.submit(contextDevice(5, DEVICE));
+    expect(host.mappings).toEqual([]);
+    guest.context(DEVICE, { root, domain: 5 });
+    guest.submit(contextDevice(0, DEVICE));
+    expect(host.mappings).toEqual(['1000>800', '1001>801']);
+  });
+
+  test('a context that becomes present may count with any invalidation, as a unit may fetch it at any time', () => {
     const { guest, host, root } = running();
     guest.context(DEVICE, { present: false });
     guest.submit(contextDevice(5, DEVICE));
     guest.context(DEVICE, { root, domain: 5 });
-    guest.submit(iotlbDomain(5), iotlbPage(5, 0x1000));
-    expect(host.mappings).toEqual([]);
-    guest.submit(contextDevice(0, DEVICE));
+    guest.submit(iotlbPage(7, 0x7777));
     expect(host.mappings).toEqual(['1000>800', '1001>801']);
   });
 
