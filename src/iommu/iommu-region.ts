@@ -42,6 +42,8 @@ export abstract class IommuRegion extends TranslatingRegion {
   readonly target: AddressSpace;
   readonly budget: WalkBudget;
   readonly #registrations: Set<Registration> = new Set();
+  /** Notifiers that are being told of the end of their registration. */
+  readonly #leaving: Map<IommuNotifier, Shadow> = new Map();
   readonly #iotlb: Iotlb | undefined;
   #targetListener: MemoryListener | undefined;
 
@@ -146,7 +148,14 @@ export abstract class IommuRegion extends TranslatingRegion {
       this.target.removeListener(this.#targetListener);
       this.#targetListener = undefined;
     }
-    registration.shadow?.close();
+    const { shadow } = registration;
+    if (shadow === undefined) return;
+    this.#leaving.set(n, shadow);
+    try {
+      shadow.close();
+    } finally {
+      if (this.#leaving.get(n) === shadow) this.#leaving.delete(n);
+    }
   }
 
   /** Notifiers registered. */
@@ -187,6 +196,8 @@ export abstract class IommuRegion extends TranslatingRegion {
     if (remedy !== undefined) throw new NotifierRefusedError(`${this.name}: ${remedy}`);
     const shadow =
       n.events === 'map-and-unmap' ? new Shadow(n, this, { ...how, budget: this.budget }) : undefined;
+    // One that comes back from inside notify() must first be rid of what it still holds.
+    this.#leaving.get(n)?.close();
     const registration = { notifier: n, shadow };
     this.#registrations.add(registration);
     if (shadow !== undefined) this.#watchTarget();

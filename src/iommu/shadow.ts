@@ -1,5 +1,5 @@
 import { Access, intersect, type PageRange } from '../memory/index.ts';
-import { Ledger, type LedgerMapping } from './ledger.ts';
+import { Ledger, type LedgerCursor, type LedgerMapping } from './ledger.ts';
 import type { Mapping } from './leaf-batch.ts';
 import { leadsToRam } from './ledger-flags.ts';
 import type { Incomplete, IommuEvent, IommuNotifier, ReplayReport } from './notifier.ts';
@@ -50,6 +50,8 @@ export class Shadow implements ReconcileSink {
   /** Whether the ledger is being gone through: nothing else may change it. */
   #active = false;
   #closed = false;
+  /** While closing: the first mapping of which the end has not been told. */
+  #farewell: LedgerCursor | undefined;
 
   constructor(notifier: IommuNotifier, source: ReconcileSource, options: ReconcileOptions) {
     this.notifier = notifier;
@@ -138,15 +140,18 @@ export class Shadow implements ReconcileSink {
 
   /**
    * Tells the sink that everything is gone, and nothing after that. A sink that throws is still told the rest; then
-   * the first error is thrown.
+   * the first error is thrown. Called again from inside notify(), it tells the rest at once.
    */
   close(): void {
-    if (this.#closed) return;
     this.#closed = true;
+    this.#farewell ??= this.ledger.cursor(0);
+    const cursor = this.#farewell;
     // Called from inside notify(), whose event must stay what it is.
     this.#event = { ...this.#event };
     const errors: unknown[] = [];
-    for (const mapping of this.ledger.mappings()) {
+    while (cursor.valid) {
+      const mapping = cursor.mapping;
+      cursor.next();
       try {
         this.tellUnmap(mapping);
       } catch (error) {

@@ -64,6 +64,23 @@ describe('from inside notify()', () => {
     expect(region.notifiers).toEqual([]);
   });
 
+  it('a shadow that comes back while it is told of its end is rid of everything first', () => {
+    const { region, tables } = regionWorld();
+    for (let i = 0; i < 3; i++) tables.map(i, i, 3);
+    const sink = plugged(region);
+    sink.takeLog();
+    sink.hook = () => {
+      sink.hook = undefined;
+      region.registerNotifierReplay(sink, 4096n, false);
+    };
+
+    region.unregisterNotifier(sink);
+
+    expect(sink.violations).toEqual([]);
+    expect(sink.log).toEqual(['unmap 0+1', 'unmap 1+1', 'unmap 2+1', 'map 0+1', 'map 1+1', 'map 2+1']);
+    expect(region.notifiers).toEqual([sink]);
+  });
+
   it('the event stays what it was when the shadow unregisters itself', () => {
     const { region, tables } = regionWorld();
     for (let i = 0; i < 5; i++) tables.map(i, i, 3);

@@ -9,7 +9,7 @@ import { HIGH, ScenarioMachine } from '../scenarios/scenario-machine.ts';
 const BRIDGE = requesterId(2, 0, 0);
 
 /** A device is plugged onto the tables of one domain, and its context entry then names another. */
-async function silentlySwitched() {
+async function silentlySwitched(options: { readonly fromNothing?: boolean } = {}) {
   const machine = new ScenarioMachine();
   const { driver } = machine;
   const before = driver.createDomain({ levels: 4 });
@@ -18,10 +18,13 @@ async function silentlySwitched() {
   await driver.map(before, 0x400, 1, HIGH, Access.ReadWrite);
   await driver.map(after, 0x500, 2, HIGH + 0x10, Access.ReadWrite);
   const host = new RecordingHost({ strictness: 'vfio-user' });
+  if (options.fromNothing === true) await driver.detachDevice(BRIDGE);
   await machine.machine.plug({ bus: machine.conventional, device: 1, name: 'first' }, host);
   lookupRequest(machine.iommu, BRIDGE, undefined, ({ structure, table, offset, words }) => {
     if (structure !== 'context entry') return;
     const entry = [...words];
+    spec.writeField(entry, spec.CONTEXT_ENTRY.fields.P, 1);
+    spec.writeField(entry, spec.CONTEXT_ENTRY.fields.AW, 2);
     spec.writeField(entry, spec.CONTEXT_ENTRY.fields.DID, after.id);
     spec.writeField(entry, spec.CONTEXT_ENTRY.fields.SSPTPTR, after.tables?.root ?? 0);
     driver.writeEntry(table, offset / 8, entry[0] ?? 0, entry[1] ?? 0);
@@ -49,19 +52,25 @@ describe('a requester whose context entry was changed without an invalidation', 
     expect(host.held).toEqual(['500+1>100010 rw', '501+1>100011 rw']);
   });
 
-  test('loses what the other domain unmaps, once its tables were walked for a device plugged meanwhile', async () => {
-    const { machine, driver, after } = await silentlySwitched();
-    const host = new RecordingHost({ strictness: 'vfio-user' });
-    await machine.machine.plug({ bus: machine.conventional, device: 2, name: 'second' }, host);
-    const replayed = host.held;
+  test.each([
+    { name: 'it had another domain', fromNothing: false },
+    { name: 'it had none', fromNothing: true },
+  ])(
+    'loses what is unmapped once its tables were walked for a device plugged meanwhile, when $name',
+    async (options) => {
+      const { machine, driver, after } = await silentlySwitched(options);
+      const host = new RecordingHost({ strictness: 'vfio-user' });
+      await machine.machine.plug({ bus: machine.conventional, device: 2, name: 'second' }, host);
+      const replayed = host.held;
 
-    await driver.unmap(after, 0x500, 1);
+      await driver.unmap(after, 0x500, 1);
 
-    expect(replayed).toEqual(['500+1>100010 rw', '501+1>100011 rw']);
-    expect(host.held).toEqual(['501+1>100011 rw']);
-  });
+      expect(replayed).toEqual(['500+1>100010 rw', '501+1>100011 rw']);
+      expect(host.held).toEqual(['501+1>100011 rw']);
+    },
+  );
 
-  test('loses what the other domain unmaps, once its tables were walked because RAM changed', async () => {
+  test('loses what is unmapped once its tables were walked because RAM changed', async () => {
     const { machine, driver, after, host } = await silentlySwitched();
     machine.guest.system.add(new RamRegion('DIMM', new SparseRamBlock(0x10)), 0x20_0000);
     const followed = host.held;
