@@ -14,6 +14,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/setup.ts'],
     reporters: ['default', new ClosingLineReporter()],
     maxWorkers: '100%',
     testTimeout: 60_000,
