@@ -23,13 +23,16 @@ export class CapturedDriver {
     this.#driver = driver;
   }
 
-  /** A driver that takes over the captured guest's tables; it keeps away from every page that something points at. */
-  static async takeOver(open: OpenCapture): Promise<CapturedDriver> {
+  /**
+   * A driver that takes over the captured guest's tables. It keeps away from every page that something points at now,
+   * or will when it plays `events`.
+   */
+  static async takeOver(open: OpenCapture, events: readonly CaptureEvent[]): Promise<CapturedDriver> {
     const { capture, memory, iommu } = open;
     const used: PageRange[] = [];
     for (const { page } of (await capture.memory())?.pages() ?? []) used.push({ start: page, end: page + 1 });
     for (const name of capture.requesters) used.push(...targetsOf((await capture.mappings(name)) ?? []));
-    used.push(...targetsOf((await capture.events()) ?? []));
+    used.push(...targetsOf(events));
     return explained(open, 'registers and tables', () => {
       const allocator = new PageAllocator(capture.ram, used);
       const driver = new VtdGuestDriver({

@@ -115,7 +115,7 @@ class ReplayJob {
     const events = await this.#restored(recorded);
     const fromNothing = plugRequester === null;
     const open = fromNothing ? await openCapture(folder) : plug.open;
-    const driver = await CapturedDriver.takeOver(open);
+    const driver = await CapturedDriver.takeOver(open, events);
     let end = plug;
     if (fromNothing) {
       await driver.startFromNothing(this.#requester);
