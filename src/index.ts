@@ -1,6 +1,6 @@
 /**
  * The IOMMU side of a virtual machine. This face has everything that runs anywhere, a browser included; what reads
- * captures and cores is in `viommu/guests` and needs Node.
+ * captures and cores is in `viommu/guests`, what calls the kernel is in `viommu/linux`; both need Node.
  *
  * @module
  */
@@ -10,3 +10,4 @@ export * from './memory/index.ts';
 export * from './models/vtd/index.ts';
 export * from './pci/index.ts';
 export * from './vfio/index.ts';
+export * as vfioUser from './vfio-user/index.ts';

@@ -50,7 +50,7 @@ export class VfioContainer implements MemoryListener {
   readonly #space: AddressSpace;
   readonly #host: HostIommu;
   readonly #queue: HostQueue;
-  readonly #context: MapperContext;
+  readonly #context: MapperContext & { guard: LimitGuard };
   readonly #reporter: SectionReporter;
   readonly #onQuarantine: ((quarantine: Quarantine) => void) | undefined;
   /** The sections that the address space shows and a host can hold, by first page. */
@@ -71,7 +71,7 @@ export class VfioContainer implements MemoryListener {
     this.#reporter = new SectionReporter(options.name, options.observer);
     this.#queue = new HostQueue(host, {
       hostRefused: (refusal) => this.#fail(describeRefused(host.name, refusal, this.#find(refusal.iova))),
-      hostLost: (error) => this.#fail(describeLost(host.name, error)),
+      hostLost: (error) => this.#fail(this.#describeLost(error)),
     });
     this.#context = {
       queue: this.#queue,
@@ -98,7 +98,8 @@ export class VfioContainer implements MemoryListener {
   }
 
   /**
-   * Plugs the device: everything that its address space shows now goes into the host, and is followed from then on.
+   * Plugs the device: everything that its address space shows now goes into the host, and is followed from then on. A
+   * host that was lost before is opened anew, if it can be.
    *
    * @throws PlugRefusedError when any of it was refused or cannot be followed: then all was taken back, the host has
    *   confirmed that, and nobody is listening any more. Error when the container is attached already.
@@ -113,10 +114,11 @@ export class VfioContainer implements MemoryListener {
   }
 
   /**
-   * Lifts a quarantine: maps what the address space shows now, as {@link attach} does. Nothing happens when the device
-   * is not quarantined.
+   * Lifts a quarantine: maps what the address space shows now, as {@link attach} does. A host that was lost is opened
+   * anew first, if it can be. Nothing happens when the device is not quarantined.
    *
-   * @throws PlugRefusedError when something was refused again: then the device stays quarantined, for that reason.
+   * @throws PlugRefusedError when something was refused again, or the host is still lost: then the device stays
+   *   quarantined, for that reason.
    */
   release(): Promise<void> {
     return this.#inTurn(() => this.#release());
@@ -142,7 +144,7 @@ export class VfioContainer implements MemoryListener {
 
   async #attach(): Promise<AttachReport> {
     if (this.#phase !== 'detached') throw new Error(`${this.name} is attached already: detach it first`);
-    this.#refuseLostHost();
+    if (this.#queue.lost) await this.#reopenHost();
     this.#phase = 'attaching';
     this.#failure = undefined;
     const notRamBefore = this.#reporter.notRamCount;
@@ -166,7 +168,7 @@ export class VfioContainer implements MemoryListener {
   async #release(): Promise<void> {
     if (this.#phase !== 'quarantined') return;
     if (this.barrier() !== undefined) await this.#confirmed();
-    this.#refuseLostHost();
+    if (this.#queue.lost) await this.#reopenHost();
     this.#phase = 'releasing';
     this.#failure = undefined;
     for (const mapper of this.#ascending()) this.#activate(mapper);
@@ -188,9 +190,30 @@ export class VfioContainer implements MemoryListener {
     this.#phase = 'detached';
   }
 
-  #refuseLostHost(): void {
-    if (!this.#queue.lost || this.#failure === undefined) return;
-    throw new PlugRefusedError(this.name, this.#host.name, this.#failure);
+  /** Nothing is mapped while this goes on: there is a failure that forbids it. */
+  async #reopenHost(): Promise<void> {
+    const host = this.#host;
+    let refusal = this.#failure;
+    if (host.reopen !== undefined) {
+      try {
+        await host.reopen();
+        this.#context.guard = new LimitGuard(host);
+        await this.#confirmed();
+        this.#queue.restart();
+        return;
+      } catch (error) {
+        refusal = describeNotReopened(host.name, error);
+        this.#failure = refusal;
+        if (this.#phase === 'quarantined') this.#quarantine = quarantineFor(refusal);
+      }
+    }
+    throw new PlugRefusedError(this.name, host.name, refusal as Refusal);
+  }
+
+  #describeLost(error: unknown): Refusal {
+    const refusal = describeLost(this.#host.name, error);
+    if (this.#host.reopen === undefined) return refusal;
+    return { ...refusal, remedy: LOST_REMEDY };
   }
 
   /** Waits for the host's word on a plug or release. Why it failed, if it did, when the host has confirmed that nothing is left of it. */
@@ -287,6 +310,20 @@ export class VfioContainer implements MemoryListener {
     this.#turn = turn;
     return result;
   }
+}
+
+/** What helps with a host that can be opened anew. */
+const LOST_REMEDY = 'see to it that the host can be reached, and release the device or plug it again';
+
+function describeNotReopened(host: string, error: unknown): Refusal {
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    cause: 'host-lost',
+    mapping: undefined,
+    reason: `host ${host} is lost and could not be opened anew (${message})`,
+    remedy: LOST_REMEDY,
+    error,
+  };
 }
 
 function quarantineFor(refusal: Refusal): Quarantine {

@@ -1,4 +1,4 @@
-import { type Mapping } from '../iommu/index.ts';
+import type { Mapping } from '../iommu/index.ts';
 import type { PageRange, RamBlock } from '../memory/index.ts';
 
 /** What a host IOMMU can hold. */
@@ -61,4 +61,15 @@ export interface HostIommu {
    * some were refused, and any other error when the host is lost.
    */
   barrier(): void | Promise<void>;
+  /**
+   * Names who is called when the host finds that it is lost, whether or not anything was asked of it then; the one named
+   * last counts. A barrier afterwards says why. A host without it is lost when a barrier says so.
+   */
+  whenLost?(listener: () => void): void;
+  /**
+   * Opens a host anew: when this resolves it holds nothing, what was queued before is forgotten, and `limits` may be
+   * others. Rejects when that was not possible: then the host is as lost as before, and it can be tried again. Nothing
+   * may be queued meanwhile. A host without it stays lost.
+   */
+  reopen?(): Promise<void>;
 }

@@ -39,6 +39,11 @@ export class HostQueue {
   constructor(host: HostIommu, failures: HostFailures) {
     this.#host = host;
     this.#failures = failures;
+    host.whenLost?.(() => {
+      // The host says why when it is asked, as it does for a loss that a barrier meets.
+      this.#sent = true;
+      void this.barrier();
+    });
   }
 
   /** Mappings that the host should hold. */
@@ -46,7 +51,7 @@ export class HostQueue {
     return this.#held;
   }
 
-  /** Whether the host failed, for good. */
+  /** Whether the host failed: for good, unless it is opened anew. */
   get lost(): boolean {
     return this.#lost;
   }
@@ -59,6 +64,19 @@ export class HostQueue {
     } catch (error) {
       this.#thrown ??= { error };
     }
+  }
+
+  /**
+   * Begins afresh with a host that was opened anew. Everything that was mapped must have been unmapped before, and be
+   * confirmed.
+   */
+  restart(): void {
+    this.#lost = false;
+    this.#thrown = undefined;
+    this.#refused.clear();
+    this.#unmapsBefore = this.#unmaps;
+    // Should the host be lost once more by now, the first barrier is to find out, even when there is nothing to map.
+    this.#sent = true;
   }
 
   /** Takes back what `map` sent with this `iova` and `pages`. A strict host would answer ENOENT for what it refused. */

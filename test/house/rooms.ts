@@ -11,13 +11,16 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ['memory', 'iommu'],
   pci: ['memory', 'iommu'],
   vfio: ['memory', 'iommu'],
+  'vfio-user': ['memory', 'iommu', 'vfio'],
+  linux: ['memory', 'iommu', 'vfio', 'vfio-user'],
+  devices: ['memory', 'iommu', 'vfio', 'vfio-user'],
   machine: ['memory', 'iommu', 'models', 'pci', 'vfio'],
   guests: ['memory', 'iommu', 'models'],
-  cli: ['memory', 'iommu', 'models', 'pci', 'vfio', 'machine', 'guests'],
+  cli: ['memory', 'iommu', 'models', 'pci', 'vfio', 'vfio-user', 'linux', 'devices', 'machine', 'guests'],
 };
 
 /** The rooms that may use Node; every other one also runs in a browser. */
-export const nodeRooms: readonly string[] = ['guests', 'cli'];
+export const nodeRooms: readonly string[] = ['linux', 'guests', 'cli'];
 
 /** Names of all rooms, as in {@link mayImport}. */
 export const rooms: readonly string[] = Object.keys(mayImport);

@@ -1,0 +1,55 @@
+import type { PollHandle } from './koffi.ts';
+import type { Libc } from './libc.ts';
+
+/** Has the event loop watch one descriptor. */
+export class Watch {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #ready: () => void;
+  #handle: PollHandle | undefined;
+  #readable = false;
+  #writable = false;
+  #armed = false;
+  #closed = false;
+
+  /**
+   * Watches nothing at first. `ready` is called whenever what is watched for, or an error, is there, again and again
+   * while it is; it must not throw. `fd` stays the caller's, who closes it after this.
+   */
+  constructor(libc: Libc, fd: number, ready: () => void) {
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#ready = ready;
+  }
+
+  /** Watches for these from now on. Throws when the event loop cannot watch such a descriptor. */
+  set(readable: boolean, writable: boolean): void {
+    if (this.#closed || (readable === this.#readable && writable === this.#writable)) return;
+    this.#readable = readable;
+    this.#writable = writable;
+    this.#arm();
+  }
+
+  /** Watches no more. */
+  close(): void {
+    this.#closed = true;
+    this.#handle?.close();
+    this.#handle = undefined;
+  }
+
+  #arm(): void {
+    const events = { readable: this.#readable, writable: this.#writable };
+    this.#armed = events.readable || events.writable;
+    if (!this.#armed) this.#handle?.stop();
+    else if (this.#handle !== undefined) this.#handle.start(events, this.#called);
+    else this.#handle = this.#libc.koffi.node.poll(this.#fd, events, this.#called);
+  }
+
+  readonly #called = (status: number): void => {
+    if (this.#closed) return;
+    // libuv stops watching a socket whose peer reset it; what still is to be read has to be asked for anew.
+    if (status < 0) this.#armed = false;
+    this.#ready();
+    if (!this.#armed && !this.#closed) this.#arm();
+  };
+}

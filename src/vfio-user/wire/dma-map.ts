@@ -1,0 +1,54 @@
+import { accept, type Codec, refuse, refuseArgsz, refuseFlags, refuseLength, viewOf } from './codec.ts';
+import { ADDRESS_END } from './limits.ts';
+
+const BYTES = 32;
+const FLAG_READ = 1;
+const FLAG_WRITE = 2;
+const FLAGS = FLAG_READ | FLAG_WRITE;
+
+/** Memory that the client lets devices use. Source: vfio-user, "VFIO_USER_DMA_MAP". */
+export interface DmaMap {
+  readonly read: boolean;
+  readonly write: boolean;
+  /** Bytes from the beginning of the descriptor's file; 0 without a descriptor. */
+  readonly offset: bigint;
+  /** First DMA address. */
+  readonly address: bigint;
+  /** Bytes, at least 1; neither `address + size` nor `offset + size` exceeds 2^64. */
+  readonly size: bigint;
+}
+
+/** DMA_MAP, to which the reply has no payload. The descriptor, if any, is not part of the bytes. */
+export const dmaMapRequest: Codec<DmaMap> = {
+  encode(value) {
+    const bytes = new Uint8Array(BYTES);
+    const view = viewOf(bytes);
+    view.setUint32(0, BYTES, true);
+    view.setUint32(4, (value.read ? FLAG_READ : 0) | (value.write ? FLAG_WRITE : 0), true);
+    view.setBigUint64(8, value.offset, true);
+    view.setBigUint64(16, value.address, true);
+    view.setBigUint64(24, value.size, true);
+    return bytes;
+  },
+  decode(bytes) {
+    if (bytes.length < BYTES) return refuseLength('DMA_MAP', bytes, BYTES);
+    const view = viewOf(bytes);
+    const argsz = view.getUint32(0, true);
+    if (argsz < BYTES) return refuseArgsz('DMA_MAP', argsz, BYTES);
+    const flags = view.getUint32(4, true);
+    if ((flags & ~FLAGS) !== 0) return refuseFlags('DMA_MAP', flags);
+    const offset = view.getBigUint64(8, true);
+    const address = view.getBigUint64(16, true);
+    const size = view.getBigUint64(24, true);
+    if (size === 0n) return refuse('DMA_MAP: size is 0');
+    if (address + size > ADDRESS_END) return refuse('DMA_MAP: address and size go beyond 2^64');
+    if (offset + size > ADDRESS_END) return refuse('DMA_MAP: offset and size go beyond 2^64');
+    return accept({
+      read: (flags & FLAG_READ) !== 0,
+      write: (flags & FLAG_WRITE) !== 0,
+      offset,
+      address,
+      size,
+    });
+  },
+};
