@@ -6,7 +6,11 @@ import { GuestFileError } from '../guests/index.ts';
 import { ExitCode, UsageError } from './terminal/exit-codes.ts';
 import { type CommandIo, OutputClosedError, OutputError } from './terminal/io.ts';
 import { mapsCommand } from './maps.ts';
+import { proxyCommand } from './proxy.ts';
 import { replayCommand, type ReplayJob } from './replay.ts';
+import { serveCommand } from './serve.ts';
+import { LiveError } from './serve/live-error.ts';
+import type { LiveWorld } from './serve/live-world.ts';
 import type { Session } from './terminal/session.ts';
 import { printable } from './terminal/text.ts';
 import { translateCommand } from './translate.ts';
@@ -17,18 +21,24 @@ const debug = debuglog('viommu');
  * Runs one command line (without interpreter and script) to its end. Never throws, and never ends the process.
  *
  * @param job what `replay` runs; replaced in tests
+ * @param world sockets, signals and time of the commands that talk to other processes; replaced in tests
  */
-export async function run(argv: readonly string[], io: CommandIo, job?: ReplayJob): Promise<ExitCode> {
+export async function run(
+  argv: readonly string[],
+  io: CommandIo,
+  job?: ReplayJob,
+  world?: LiveWorld,
+): Promise<ExitCode> {
   const session: Session = { io, exitCode: ExitCode.Ok };
   try {
-    await program(session, job).parseAsync(argv, { from: 'user' });
+    await program(session, job, world).parseAsync(argv, { from: 'user' });
     return session.exitCode;
   } catch (error) {
     return failure(error, io);
   }
 }
 
-function program(session: Session, job: ReplayJob | undefined): Command {
+function program(session: Session, job: ReplayJob | undefined, world: LiveWorld | undefined): Command {
   const { io } = session;
   /** Commander writes without waiting; what it wrote is small. */
   const output = {
@@ -39,7 +49,13 @@ function program(session: Session, job: ReplayJob | undefined): Command {
     getOutHelpWidth: (): number => io.columns ?? HELP_WIDTH,
     getErrHelpWidth: (): number => io.columns ?? HELP_WIDTH,
   };
-  const commands = [replayCommand(session, job), mapsCommand(session), translateCommand(session)];
+  const commands = [
+    replayCommand(session, job, world),
+    mapsCommand(session),
+    translateCommand(session),
+    serveCommand(session, world),
+    proxyCommand(session, world),
+  ];
   const root = new Command('viommu')
     .description(
       "The IOMMU side of a virtual machine: look into a guest's IOMMU, and keep a host IOMMU equal to it.",
@@ -64,11 +80,15 @@ Examples:
       what a captured guest's IOMMU maps, and for whom
   $ viommu translate captures/vtd-legacy-e1000 --requester 02:00.0 0xffe59123
       one address through every table
+  $ viommu serve --socket /tmp/viommu.sock
+      a vfio-user device for QEMU, which shows what is mapped for it
+  $ viommu proxy --listen /tmp/vmm.sock --connect /tmp/device.sock
+      between QEMU and a vfio-user server that takes exact unmaps only
 
 Exit status:
-  0  done; equal, complete, translated
+  0  done; equal, complete, translated, ended as told
   1  done, and there is something to look at: a difference, a listing that was cut, a fault
-  2  not done: the command line is wrong or an input cannot be read
+  2  not done: the command line is wrong, an input cannot be read, a socket cannot be made
 
 Colours are for terminals only, and NO_COLOR turns them off.
 `;
@@ -83,7 +103,12 @@ function failure(error: unknown, io: CommandIo): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.Ok : ExitCode.Unusable;
   // Whoever closed the pipe has all that was wanted.
   if (error instanceof OutputClosedError) return ExitCode.Ok;
-  if (error instanceof GuestFileError || error instanceof UsageError || error instanceof OutputError) {
+  if (
+    error instanceof GuestFileError ||
+    error instanceof UsageError ||
+    error instanceof OutputError ||
+    error instanceof LiveError
+  ) {
     io.err(`viommu: ${printable(error.message)}\n`);
     return ExitCode.Unusable;
   }

@@ -2,6 +2,7 @@ import type { RequesterId } from '../../iommu/index.ts';
 import { Machine, type PluggedDevice } from '../../machine/index.ts';
 import { MemoryHostIommu } from '../../vfio/index.ts';
 import { capturedPlace } from './captured-place.ts';
+import type { ReplayHost } from './replay-host.ts';
 import type { ReplayOptions } from './replay-result.ts';
 import type { OpenCapture } from '../source/source.ts';
 
@@ -9,32 +10,36 @@ import type { OpenCapture } from '../source/source.ts';
 export interface CapturedPlug {
   readonly open: OpenCapture;
   readonly machine: Machine;
-  readonly host: MemoryHostIommu;
+  readonly host: ReplayHost;
   readonly device: PluggedDevice;
   /** How long the plug took, in milliseconds. */
   readonly replayMs: number;
 }
 
 /**
- * Plugs a VFIO device that the IOMMU sees as `requester`.
+ * Plugs a VFIO device that the IOMMU sees as `requester`, onto `host`.
  *
  * @throws PlugRefusedError when the model or the host cannot serve it
  */
 export async function plugCaptured(
   open: OpenCapture,
   requester: RequesterId,
-  options: Pick<ReplayOptions, 'host' | 'hostPageSize'>,
+  host: ReplayHost,
 ): Promise<CapturedPlug> {
   const { memory, iommu, capture } = open;
   const machine = new Machine({ memory, iommu });
-  const host = new MemoryHostIommu({
-    strictness: options.host,
-    pageSizes: pageSizesFrom(options.hostPageSize),
-  });
   const place = capturedPlace(machine, capture, requester);
   const start = performance.now();
   const device = await machine.plug(place, host);
   return { open, machine, host, device, replayMs: performance.now() - start };
+}
+
+/** A host in memory. */
+export function memoryHost({
+  host,
+  hostPageSize,
+}: Pick<ReplayOptions, 'host' | 'hostPageSize'>): MemoryHostIommu {
+  return new MemoryHostIommu({ strictness: host, pageSizes: pageSizesFrom(hostPageSize) });
 }
 
 /** Every page size of usual hosts that is not below the smallest. */

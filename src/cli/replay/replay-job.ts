@@ -16,9 +16,10 @@ import { formatRequesterId, type Mapping, parseRequesterId, type RequesterId } f
 import { bytesOf, formatAccess } from '../../memory/index.ts';
 import { formatRefusal, PlugRefusedError } from '../../vfio/index.ts';
 import { CapturedDriver } from './captured-driver.ts';
-import { type CapturedPlug, plugCaptured } from './captured-plug.ts';
+import { type CapturedPlug, memoryHost, plugCaptured } from './captured-plug.ts';
 import { Differences } from './mapping-differences.ts';
 import { ReplayComparison } from './replay-comparison.ts';
+import { RecordedHost, type ReplayHost } from './replay-host.ts';
 import type { ReplayOptions, ReplayResult } from './replay-result.ts';
 import { type OpenCapture, openCapture } from '../source/source.ts';
 
@@ -64,7 +65,7 @@ class ReplayJob {
     this.#noteStopped(open);
     let plug: CapturedPlug;
     try {
-      plug = await this.#plug(open, this.#requester);
+      plug = await this.#plug(open, this.#requester, this.#host());
     } catch (error) {
       if (!(error instanceof PlugRefusedError)) throw error;
       return this.#refused(error, loadMs);
@@ -89,20 +90,29 @@ class ReplayJob {
     };
   }
 
-  async #plug(open: OpenCapture, requester: RequesterId): Promise<CapturedPlug> {
+  async #plug(open: OpenCapture, requester: RequesterId, host: ReplayHost): Promise<CapturedPlug> {
     this.#options.progress?.(0, 1, `${this.#capture.name}: replaying`);
-    return plugCaptured(open, requester, this.#options);
+    return plugCaptured(open, requester, host);
   }
 
-  /** Every other requester that the capture lists, each plugged for a moment. */
+  /** The host that the command is about, empty. */
+  #host(): ReplayHost {
+    const { server } = this.#options;
+    return server === undefined ? memoryHost(this.#options) : new RecordedHost(server.client);
+  }
+
+  /** Every other requester that the capture lists, each plugged for a moment; a server has one device, so into memory. */
   async #compareOthers(open: OpenCapture): Promise<void> {
     for (const name of this.#capture.requesters) {
       const other = parseRequesterId(name);
       if (other === undefined || other === this.#requester) continue;
-      const plug = await this.#plug(open, other);
+      const plug = await this.#plug(open, other, memoryHost(this.#options));
       await this.#comparison.replay(plug, other);
       await plug.machine.unplug(plug.device);
-      this.#notes.push(`${name}: ${plug.device.report.replayed} mappings, replayed and compared likewise`);
+      const where = this.#options.server === undefined ? '' : ' into a host in memory';
+      this.#notes.push(
+        `${name}: ${plug.device.report.replayed} mappings, replayed${where} and compared likewise`,
+      );
     }
   }
 
@@ -119,7 +129,8 @@ class ReplayJob {
     let end = plug;
     if (fromNothing) {
       await driver.startFromNothing(this.#requester);
-      end = await this.#plug(open, this.#requester);
+      await plug.machine.unplug(plug.device);
+      end = await this.#plug(open, this.#requester, this.#host());
       this.#notes.push(
         'the events start from nothing: they were played onto an empty domain, with a second plug',
       );

@@ -17,7 +17,7 @@ export function replayJson(result: ReplayResult): string {
 /** A paragraph for people, with an empty line below it. */
 export function replayText(
   result: ReplayResult,
-  host: Pick<ReplayOptions, 'host' | 'hostPageSize'>,
+  host: Pick<ReplayOptions, 'host' | 'hostPageSize' | 'server'>,
   io: CommandIo,
 ): string {
   const style = styleOf(io);
@@ -59,9 +59,10 @@ export function replaySummary(
 
 function deviceText(
   { requester }: ReplayResult,
-  { host, hostPageSize }: Pick<ReplayOptions, 'host' | 'hostPageSize'>,
+  { host, hostPageSize, server }: Pick<ReplayOptions, 'host' | 'hostPageSize' | 'server'>,
 ): string {
-  return `requester ${requester}, onto a host IOMMU like ${host} with pages of ${formatBytes(BigInt(hostPageSize))}`;
+  const onto = server === undefined ? `a host IOMMU like ${host}` : `the server at ${printable(server.path)}`;
+  return `requester ${requester}, onto ${onto} with pages of ${formatBytes(BigInt(hostPageSize))}`;
 }
 
 function replayLine({ replayed, matchesQemu }: ReplayResult, style: Style): string {

@@ -1,13 +1,16 @@
 /** What a replay is asked for, and what came of it. @module */
 import type { HostStrictness } from '../../vfio/index.ts';
 import type { MappingDifference } from './mapping-differences.ts';
+import type { RemoteServer } from './remote-server.ts';
 
 /** How a capture is replayed. */
 export interface ReplayOptions {
-  /** Whose rules the host has. */
+  /** Whose rules the host in memory has. */
   readonly host: HostStrictness;
-  /** Smallest page of the host, in bytes, a power of two of at least 4,096. */
+  /** Smallest page of the host, in bytes, a power of two of at least 4,096; of `server` when there is one. */
   readonly hostPageSize: number;
+  /** The server to replay into instead of a host in memory; connected, and without mappings. */
+  readonly server?: RemoteServer;
   /** Called now and then on long work. */
   readonly progress?: (done: number, total: number, what: string) => void;
 }
