@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 import { ClosingLineReporter } from './tools/closing-line-reporter.ts';
 
 const src = fileURLToPath(new URL('src', import.meta.url));
@@ -14,6 +14,8 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    // Minutes, and a guest to boot: npm run test:slow.
+    exclude: [...configDefaults.exclude, 'test/slow/**'],
     setupFiles: ['test/setup.ts'],
     reporters: ['default', new ClosingLineReporter()],
     maxWorkers: '100%',

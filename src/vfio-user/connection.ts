@@ -7,7 +7,13 @@ import { Outbox, type OutgoingHeader } from './outbox.ts';
 import { PendingRequests } from './pending-requests.ts';
 import type { Timers } from './platform.ts';
 import { type Answer, ReceivedCommand } from './received-command.ts';
-import { commandName, DEFAULT_MAX_DATA_XFER_SIZE, DEFAULT_MAX_MSG_FDS, type Header } from './wire/index.ts';
+import {
+  commandName,
+  DEFAULT_MAX_DATA_XFER_SIZE,
+  DEFAULT_MAX_MSG_FDS,
+  Errno,
+  type Header,
+} from './wire/index.ts';
 
 /** How a connection is used, and what it puts up with. */
 export interface ConnectionOptions {
@@ -87,6 +93,8 @@ export class Connection {
   #firstWaiting = 0;
   #unanswered = 0;
   #unansweredBytes = 0;
+  /** Commands that were handed over and not answered at once. */
+  readonly #postponed: Set<Header> = new Set();
   #heldBack: HeldBack[] = [];
   #heldBackBytes = 0;
   #dispatching = false;
@@ -190,9 +198,14 @@ export class Connection {
     this.#outbox.flush();
   }
 
-  /** Ends the connection. What was sent still goes out, unless the peer takes longer than the request timeout to read it. */
+  /**
+   * Ends the connection. Commands of the peer that wait for their answer are refused with ENODEV: QEMU aborts when one of
+   * its own gets none. What was sent still goes out, unless the peer takes longer than the request timeout to read it.
+   */
   close(reason: string): void {
     if (this.#end !== undefined) return;
+    for (const header of this.#postponed) this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
+    for (const { header } of this.#heldBack) this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
     this.#outbox.flush();
     this.#finish({ kind: 'closed-here', message: reason });
     this.#channel.close();
@@ -297,20 +310,30 @@ export class Connection {
   #dispatch(header: Header, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#unanswered++;
     this.#unansweredBytes += header.size;
-    this.#options.onCommand(new ReceivedCommand(header, payload, descriptors, this.#answer));
+    const received = new ReceivedCommand(header, payload, descriptors, this.#answer);
+    this.#options.onCommand(received);
+    if (!received.answered) this.#postponed.add(header);
   }
 
   readonly #answer: Answer = (header, errno, payload, descriptors) => {
     this.#unanswered--;
     this.#unansweredBytes -= header.size;
+    this.#postponed.delete(header);
     if (this.#end !== undefined) return;
-    const { id, command, noReply } = header;
-    if (!noReply) {
-      this.#setHeader(id, command, 'reply', false, errno);
-      this.#put(payload, descriptors);
-    }
+    this.#putAnswer(header, errno, payload, descriptors);
     if (this.#heldBack.length > 0) this.#dispatchHeldBack();
   };
+
+  #putAnswer(
+    { id, command, noReply }: Header,
+    errno: number,
+    payload: Uint8Array,
+    descriptors: readonly Descriptor[],
+  ): void {
+    if (noReply) return;
+    this.#setHeader(id, command, 'reply', false, errno);
+    this.#put(payload, descriptors);
+  }
 
   #dispatchHeldBack(): void {
     // Answers that are given at once lead here again, from below: one of these loops is enough.

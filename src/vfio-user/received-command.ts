@@ -33,6 +33,11 @@ export class ReceivedCommand implements IncomingCommand {
     return this.#header.noReply;
   }
 
+  /** Whether it has been answered. */
+  get answered(): boolean {
+    return this.#answer === undefined;
+  }
+
   reply(payload: Uint8Array = EMPTY, descriptors: readonly Descriptor[] = NO_DESCRIPTORS): void {
     this.#once()(this.#header, 0, payload, descriptors);
   }

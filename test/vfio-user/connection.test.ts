@@ -396,11 +396,11 @@ describe('order', () => {
 
 describe('the end', () => {
   test('loses every request, and nothing can be asked afterwards', async () => {
-    const { near, farConnection } = pair({ onCommand: () => {} });
+    const { near, far } = pair({ onCommand: () => {} });
     const request = near.request(Command.DEVICE_RESET);
     await settle();
 
-    farConnection.close('tired');
+    far.close(true);
 
     await expect(request).rejects.toThrow('the peer closed the connection');
     await expect(near.request(Command.DEVICE_RESET)).rejects.toBeInstanceOf(ConnectionLostError);
@@ -416,6 +416,19 @@ describe('the end', () => {
 
     expect(seen).toEqual([Command.DEVICE_RESET]);
     expect(await near.closed).toEqual({ kind: 'closed-here', message: 'done' });
+  });
+
+  test('by close refuses what was not answered, held back or not', async () => {
+    const { near, farConnection } = pair({ maxUnanswered: 2, onCommand: () => {} });
+    const replies = [1, 2, 3, 4].map(() => near.request(Command.DMA_MAP));
+    near.post(Command.REGION_WRITE);
+    await settle();
+
+    farConnection.close('done');
+
+    const errnos = (await Promise.all(replies)).map(({ errno }) => errno);
+    expect(errnos).toEqual([Errno.ENODEV, Errno.ENODEV, Errno.ENODEV, Errno.ENODEV]);
+    expect((await near.closed).kind).toBe('closed-by-peer');
   });
 
   test('an answer after it goes nowhere', async () => {

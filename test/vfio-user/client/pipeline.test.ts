@@ -288,12 +288,12 @@ describe('a refusal', () => {
 
 describe('a server that is lost', () => {
   test('rejects barriers that wait with the reason, and those that follow', async () => {
-    const { client, server } = await connected({ held: true });
+    const { client, channels } = await connected({ held: true });
     client.map(mapping(1), ram());
     const waiting = errorOf(() => client.barrier());
     await settle();
 
-    server.connection.close('the end');
+    channels[0]?.close(true);
     const errors = [await waiting, await errorOf(() => client.barrier())];
 
     expect(errors[0]).toBeInstanceOf(ConnectionLostError);
