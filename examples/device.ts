@@ -60,9 +60,8 @@ export function adder(): PciDevice {
           void addUp(registers.getBigUint64(ADDRESS, true), count);
         },
       },
-      { size: 4096, kind: 'memory32', read: () => {}, write: () => {} },
     ],
-    msix: { vectors: 1, bar: 1, tableOffset: 0, pbaOffset: 2048 },
+    msi: { vectors: 1 },
 
     start: (given) => {
       context = given;

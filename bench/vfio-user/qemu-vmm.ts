@@ -15,12 +15,6 @@ import { TABLE_RAM } from './layout.ts';
 import { SynchronousRegisters } from './qemu-registers.ts';
 import { median, nanoseconds, serveVmm, type Vmm, type VmmAnswer } from './vmm.ts';
 
-/** Ports of a q35 machine's ACPI hotplug controller: a bus is selected, then bits are read or written for its slots. */
-const HOTPLUG_DOWN = 0xcc4;
-const HOTPLUG_EJECT = 0xcc8;
-const HOTPLUG_BUS = 0xcd0;
-const HOTPLUG_BUSES = 8;
-
 class QemuVmm implements Vmm {
   readonly #machine: QemuMachine;
   readonly #registers: SynchronousRegisters;
@@ -67,17 +61,8 @@ class QemuVmm implements Vmm {
     return { ns: median(await this.#guest.sync(count)), emptyNs: median(empty) };
   }
 
-  async unplug(): Promise<void> {
-    const { qmp, qtest } = this.#machine.qemu;
-    const gone = qmp.next('DEVICE_DELETED');
-    await qmp.execute('device_del', { id: `device${this.#plugs}` });
-    // No guest runs that would let the device go.
-    for (let bus = 0; bus < HOTPLUG_BUSES; bus++) {
-      await qtest.outPort(HOTPLUG_BUS, bus, 4);
-      const slots = await qtest.inPort(HOTPLUG_DOWN, 4);
-      if (slots !== 0) await qtest.outPort(HOTPLUG_EJECT, slots, 4);
-    }
-    await gone;
+  unplug(): Promise<void> {
+    return this.#machine.unplug(`device${this.#plugs}`);
   }
 }
 

@@ -12,11 +12,10 @@ test('the probe reads as zeros whatever is written', () => {
   expect([...data]).toEqual([0, 0, 0, 0]);
 });
 
-test('the MSI-X table and PBA of the probe lie in its BAR', () => {
-  const { msix, bars } = probeDevice();
+test('the probe can be unplugged from QEMU, which aborts with MSI-X', () => {
+  const { msi, msix } = probeDevice();
 
-  expect(msix).toEqual({ vectors: 1, bar: 0, tableOffset: 0, pbaOffset: 0x800 });
-  expect(bars?.map((bar) => bar?.size)).toEqual([4096]);
+  expect({ msi, msix }).toEqual({ msi: { vectors: 1 }, msix: undefined });
 });
 
 test('every probe is one of its own', () => {

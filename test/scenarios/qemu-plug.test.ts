@@ -164,3 +164,41 @@ describe.each(STRICTNESSES)('a guest on first-stage tables, caching mode on (%s)
     expect(host.held).toEqual(['400+1>100000 rw', '401+1>100001 rw', '402+1>100002 rw']);
   });
 });
+
+describe.each(EVERYWHERE)(
+  'R19: a device is plugged under a table entry that exists ($mode, $strictness)',
+  (at) => {
+    async function pluggedUnderEntry() {
+      const machine = new ScenarioMachine({ mode: at.mode });
+      const domain = machine.nicDomain();
+      const host = new RecordingHost({ strictness: at.strictness });
+      await machine.driver.map(domain, 0x400, 0x200, HIGH + 0x400, Access.ReadWrite, { leafPages: 0x200 });
+      await machine.machine.plug(machine.nicPlace, host);
+      host.take();
+      return { machine, domain, host };
+    }
+
+    test('the entry is cleared and invalidated: the mapping goes', async () => {
+      const { machine, host } = await pluggedUnderEntry();
+
+      await machine.driver.detachDevice(NIC);
+
+      expect(host.take()).toEqual(['unmap 400+200']);
+      expect(host.size).toBe(0);
+    });
+
+    test('the entry is rewritten twice: each time the mappings of the old domain give way to those of the new', async () => {
+      const { machine, domain, host } = await pluggedUnderEntry();
+      const other = machine.driver.createDomain({ levels: 4 });
+      await machine.driver.map(other, 0x9000, 1, HIGH, Access.ReadWrite);
+
+      await machine.driver.switchDomain(NIC, other);
+      const first = host.take();
+      await machine.driver.switchDomain(NIC, domain);
+
+      const there = (HIGH + 0x400).toString(16);
+      expect(first).toEqual(['unmap 400+200', `map 9000+1>${HIGH.toString(16)} rw`]);
+      expect(host.take()).toEqual(['unmap 9000+1', `map 400+200>${there} rw`]);
+    });
+  },
+);

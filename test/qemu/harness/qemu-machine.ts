@@ -13,6 +13,12 @@ const RAM_BYTES = 4 * 2 ** 30;
 /** At the end of the RAM below 4 GiB; what is mapped in tests lies elsewhere. */
 const TABLES = { start: 0x7_c000, end: 0x8_0000 };
 
+/** Ports of a q35 machine's ACPI hotplug controller: a bus is selected, then bits are read or written for its slots. */
+const HOTPLUG_DOWN = 0xcc4;
+const HOTPLUG_EJECT = 0xcc8;
+const HOTPLUG_BUS = 0xcd0;
+const HOTPLUG_BUSES = 8;
+
 const ROOT_PORT = requesterId(0, 3, 0);
 const BRIDGE_PORT = requesterId(0, 4, 0);
 const BRIDGE = requesterId(2, 0, 0);
@@ -115,6 +121,19 @@ export class QemuMachine {
       socket: { type: 'unix', path: socket },
       'x-msg-timeout': timeout,
     });
+  }
+
+  /** Unplugs a device. Resolves when QEMU says that it is gone; no guest runs that would let it go, so that is done here. */
+  async unplug(id = 'nic'): Promise<void> {
+    const { qmp, qtest } = this.qemu;
+    const gone = qmp.next('DEVICE_DELETED');
+    await qmp.execute('device_del', { id });
+    for (let bus = 0; bus < HOTPLUG_BUSES; bus++) {
+      await qtest.outPort(HOTPLUG_BUS, bus, 4);
+      const slots = await qtest.inPort(HOTPLUG_DOWN, 4);
+      if (slots !== 0) await qtest.outPort(HOTPLUG_EJECT, slots, 4);
+    }
+    await gone;
   }
 
   /** What the guest's tables hold for a requester now, read by our own walker with the registers that QEMU shows. */

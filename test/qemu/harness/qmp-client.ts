@@ -25,13 +25,20 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Waits for an event. */
+interface Ear {
+  readonly name: string;
+  readonly resolve: (event: QmpEvent) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** One monitor. Commands are answered in order. */
 export class QmpClient {
   /** Every event so far. */
   readonly events: QmpEvent[] = [];
   readonly #peer: LinePeer;
   readonly #waiting: Waiting[] = [];
-  readonly #ears: Set<(event: QmpEvent) => void> = new Set();
+  readonly #ears: Set<Ear> = new Set();
   #ended: string | undefined;
 
   /** `obituary` says why QEMU is gone, once its pipe has ended. */
@@ -42,6 +49,8 @@ export class QmpClient {
       () => {
         this.#ended = obituary();
         for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#gone(waiting.command));
+        for (const ear of this.#ears) ear.reject(this.#gone(`event ${ear.name}`));
+        this.#ears.clear();
       },
     );
   }
@@ -61,15 +70,11 @@ export class QmpClient {
     return String(text).replaceAll('\r\n', '\n');
   }
 
-  /** Resolves with the next event of that name. */
+  /** Resolves with the next event of that name. Rejects when QEMU is gone. */
   next(name: string): Promise<QmpEvent> {
-    return new Promise((resolve) => {
-      const ear = (event: QmpEvent): void => {
-        if (event.event !== name) return;
-        this.#ears.delete(ear);
-        resolve(event);
-      };
-      this.#ears.add(ear);
+    if (this.#ended !== undefined) return Promise.reject(this.#gone(`event ${name}`));
+    return new Promise((resolve, reject) => {
+      this.#ears.add({ name, resolve, reject });
     });
   }
 
@@ -84,7 +89,11 @@ export class QmpClient {
     if (answer.event !== undefined) {
       const event = answer as QmpEvent;
       this.events.push(event);
-      for (const ear of this.#ears) ear(event);
+      for (const ear of this.#ears) {
+        if (ear.name !== event.event) continue;
+        this.#ears.delete(ear);
+        ear.resolve(event);
+      }
       return;
     }
     const waiting = this.#waiting.shift();
@@ -93,7 +102,7 @@ export class QmpClient {
     else waiting.reject(new QmpError(answer.error.desc));
   }
 
-  #gone(command: string): Error {
-    return new Error(`QMP command '${command}' has no answer: ${this.#ended}`);
+  #gone(what: string): Error {
+    return new Error(`QMP has no answer for ${what}: ${this.#ended}`);
   }
 }
