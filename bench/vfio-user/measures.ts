@@ -3,8 +3,8 @@ import { Peer } from './peer.ts';
 import type { Sink, SinkStatistics } from './sink.ts';
 import type { VmmAnswer, VmmRequest } from './vmm.ts';
 
-/** Who sends mappings. */
-export type Source = 'qemu' | 'viommu' | 'c';
+/** Who sends mappings: `viommu` with descriptors, once for each file where the server can do that; `messages` with none. */
+export type Source = 'qemu' | 'viommu' | 'messages' | 'c';
 
 /** How much is measured. */
 export interface Effort {
@@ -63,6 +63,10 @@ export async function measureHotplug(contenders: Contenders, effort: Effort): Pr
         entrants.push({ source, sink, attempt: () => plugged(source, vmm, sink, size, ledgers) });
       }
     }
+    for (const sink of contenders.sinks) {
+      const attempt: Attempt = () => plugged('messages', contenders.viommu, sink, size, ledgers);
+      entrants.push({ source: 'messages', sink, attempt });
+    }
     entrants.push(...floorEntrants(contenders, size, ledgers));
     results.push(...(await inTurns('hotplug', size, entrants, effort)));
   }
@@ -73,15 +77,24 @@ export async function measureHotplug(contenders: Contenders, effort: Effort): Pr
 export async function measurePipeline(contenders: Contenders, effort: Effort): Promise<Result[]> {
   const size = effort.sizes.at(-1)!;
   const ledgers = new Ledgers(size);
-  const ours = contenders.sinks.map((sink): Entrant => {
+  const ways = (['viommu', 'messages'] as const).flatMap((source) =>
+    contenders.sinks.map((sink) => ({ source, sink })),
+  );
+  const ours = ways.map(({ source, sink }): Entrant => {
     const attempt: Attempt = async () => {
       await sink.idle();
-      const { ns } = await ask(contenders.viommu, { op: 'pipeline', socket: sink.socket, count: size });
+      const messages = source === 'messages';
+      const { ns } = await ask(contenders.viommu, {
+        op: 'pipeline',
+        socket: sink.socket,
+        count: size,
+        messages,
+      });
       const { maps, refused, firstToLastMapNs } = await sink.statistics();
       if (maps !== size || refused > 0) throw new Error(`${sink.name} took ${maps} of ${size} mappings`);
       return { ns: ns / size, sinkNs: firstToLastMapNs / size };
     };
-    return { source: 'viommu', sink, attempt };
+    return { source, sink, attempt };
   });
   return inTurns('pipeline', size, [...ours, ...floorEntrants(contenders, size, ledgers)], effort);
 }
@@ -119,7 +132,7 @@ async function plugged(
   ledgers: Ledgers,
 ): ReturnType<Attempt> {
   await sink.idle();
-  const { ns } = await ask(vmm, { op: 'plug', socket: sink.socket });
+  const { ns } = await ask(vmm, { op: 'plug', socket: sink.socket, messages: source === 'messages' });
   const sinkNs = await ledgers.check(source, sink);
   await ask(vmm, { op: 'unplug' });
   return { ns: ns / size, sinkNs };

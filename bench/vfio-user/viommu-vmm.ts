@@ -12,7 +12,7 @@ import { connect, linuxPlatform, MemfdRamBlock } from '../../src/linux/index.ts'
 import { guestMemory, Machine, type PluggedDevice } from '../../src/machine/index.ts';
 import { VtdIommu } from '../../src/models/vtd/index.ts';
 import { requesterId } from '../../src/iommu/index.ts';
-import { VfioUserClient } from '../../src/vfio-user/index.ts';
+import { type Channel, VfioUserClient } from '../../src/vfio-user/index.ts';
 import { BenchGuest } from './guest.ts';
 import { accessOf, FIRST_IOVA, RAM_PAGES, TABLE_RAM, targetOf } from './layout.ts';
 import { median, nanoseconds, serveVmm, type Vmm, type VmmAnswer } from './vmm.ts';
@@ -52,9 +52,9 @@ class ViommuVmm implements Vmm {
     return this.#guest.map(count);
   }
 
-  async plug(socket: string): Promise<number> {
+  async plug(socket: string, messages: boolean): Promise<number> {
     const start = nanoseconds();
-    const client = await connectTo(socket);
+    const client = await connectTo(socket, messages);
     const place = { bus: this.#machine.pci, device: DEVICE, name: 'device' };
     const device = await this.#machine.plug(place, client);
     const elapsed = nanoseconds() - start;
@@ -74,8 +74,8 @@ class ViommuVmm implements Vmm {
     await client.close();
   }
 
-  async pipeline(socket: string, count: number): Promise<number> {
-    const client = await connectTo(socket);
+  async pipeline(socket: string, count: number, messages: boolean): Promise<number> {
+    const client = await connectTo(socket, messages);
     const start = nanoseconds();
     for (let i = 0; i < count; i++) {
       const target = targetOf(i);
@@ -89,8 +89,27 @@ class ViommuVmm implements Vmm {
   }
 }
 
-function connectTo(socket: string): Promise<VfioUserClient> {
-  return VfioUserClient.connect({ open: () => connect(socket), name: 'server' });
+function connectTo(socket: string, messages: boolean): Promise<VfioUserClient> {
+  const open = async (): Promise<Channel> => {
+    const channel = await connect(socket);
+    return messages ? withoutDescriptors(channel) : channel;
+  };
+  return VfioUserClient.connect({ open, name: 'server' });
+}
+
+/** The same stream to a client that has no koffi. */
+function withoutDescriptors(channel: Channel): Channel {
+  return {
+    passesDescriptors: false,
+    get queuedBytes() {
+      return channel.queuedBytes;
+    },
+    start: (listener) => channel.start(listener),
+    send: (bytes) => channel.send(bytes),
+    pause: () => channel.pause(),
+    resume: () => channel.resume(),
+    close: (discard) => channel.close(discard),
+  };
 }
 
 await serveVmm(await ViommuVmm.start());

@@ -4,10 +4,11 @@ import { createInterface } from 'node:readline';
 /** What is asked of a monitor, one line of JSON each. */
 export type VmmRequest =
   | { readonly op: 'map'; readonly count: number }
-  | { readonly op: 'plug'; readonly socket: string }
+  /** `messages`: without descriptors, which only ours can leave out. */
+  | { readonly op: 'plug'; readonly socket: string; readonly messages?: boolean }
   | { readonly op: 'sync'; readonly count: number }
   | { readonly op: 'unplug' }
-  | { readonly op: 'pipeline'; readonly socket: string; readonly count: number };
+  | { readonly op: 'pipeline'; readonly socket: string; readonly count: number; readonly messages?: boolean };
 
 /** How long things took, in nanoseconds. */
 export interface VmmAnswer {
@@ -24,13 +25,13 @@ export interface Vmm {
   /** The guest maps more, until there are `count` mappings. No device is plugged in. */
   map(count: number): Promise<void>;
   /** Connects to the server at `socket` and plugs it in, all mappings replayed. Nanoseconds. */
-  plug(socket: string): Promise<number>;
+  plug(socket: string, messages: boolean): Promise<number>;
   /** The guest maps `count` pages, each invalidated by itself, and unmaps them; nanoseconds of mapping each. */
   sync(count: number): Promise<Pick<VmmAnswer, 'ns' | 'emptyNs'>>;
   /** Takes the device out and waits until the connection is over. */
   unplug(): Promise<void>;
   /** Sends `count` mappings without a guest, as fast as the client can. Nanoseconds. */
-  pipeline?(socket: string, count: number): Promise<number>;
+  pipeline?(socket: string, count: number, messages: boolean): Promise<number>;
 }
 
 /** Answers the requests on standard input, and ends the process with it. */
@@ -51,7 +52,7 @@ async function obey(vmm: Vmm, request: VmmRequest): Promise<VmmAnswer> {
       await vmm.map(request.count);
       return { ns: 0 };
     case 'plug':
-      return { ns: await vmm.plug(request.socket) };
+      return { ns: await vmm.plug(request.socket, request.messages ?? false) };
     case 'sync':
       return vmm.sync(request.count);
     case 'unplug':
@@ -59,7 +60,7 @@ async function obey(vmm: Vmm, request: VmmRequest): Promise<VmmAnswer> {
       return { ns: 0 };
     case 'pipeline':
       if (vmm.pipeline === undefined) throw new Error('this monitor has no client of its own');
-      return { ns: await vmm.pipeline(request.socket, request.count) };
+      return { ns: await vmm.pipeline(request.socket, request.count, request.messages ?? false) };
   }
 }
 

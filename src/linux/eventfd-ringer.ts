@@ -90,7 +90,8 @@ export function writingRinger(libc: Libc): Ringer {
   };
 }
 
-function isEventfd(fd: number): boolean {
+/** Whether `fd` is an eventfd. */
+export function isEventfd(fd: number): boolean {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]';
   } catch {

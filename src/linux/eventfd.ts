@@ -1,6 +1,6 @@
 import type { Descriptor, Eventfds } from '../vfio-user/index.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, type Libc, needLibc } from './libc.ts';
-import { bestRinger, type Ringer } from './eventfd-ringer.ts';
+import { bestRinger, isEventfd, type Ringer } from './eventfd-ringer.ts';
 import { ownDescriptor } from './own-descriptor.ts';
 import { callFailed } from './system-error.ts';
 import { Watch } from './watch.ts';
@@ -86,6 +86,10 @@ export class LinuxEventfds implements Eventfds {
 
   constructor(libc: Libc) {
     this.#libc = libc;
+  }
+
+  accepts(descriptor: Descriptor): boolean {
+    return !descriptor.closed && isEventfd(descriptor.number);
   }
 
   signal(eventfd: Descriptor): void {

@@ -7,12 +7,12 @@ import type { DeviceHandler } from '../memory/index.ts';
  */
 export class FileHandler implements DeviceHandler {
   readonly #fd: number;
-  readonly #writable: boolean;
+  readonly #mayWrite: () => boolean;
 
-  /** `fd` stays the caller's, open as long as the handler is used. */
-  constructor(fd: number, writable: boolean) {
+  /** `fd` stays the caller's, open as long as the handler is used. `mayWrite` is asked before each write. */
+  constructor(fd: number, mayWrite: () => boolean) {
     this.#fd = fd;
-    this.#writable = writable;
+    this.#mayWrite = mayWrite;
   }
 
   read(offset: number, data: Uint8Array): boolean {
@@ -24,7 +24,7 @@ export class FileHandler implements DeviceHandler {
   }
 
   write(offset: number, data: Uint8Array): boolean {
-    if (!this.#writable) return false;
+    if (!this.#mayWrite()) return false;
     try {
       // A write past the end would make the file longer again, which is not what memory does.
       if (offset + data.length > fstatSync(this.#fd).size) return false;

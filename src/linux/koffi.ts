@@ -12,10 +12,12 @@ export interface PollHandle {
 export interface PollEvents {
   readonly readable: boolean;
   readonly writable: boolean;
+  /** That a socket's peer will send nothing more, whatever is still to be read. */
+  readonly disconnect: boolean;
 }
 
 /** `status` is 0, or negative when the loop has stopped watching because of an error. Must not throw. */
-export type PollCallback = (status: number) => void;
+export type PollCallback = (status: number, events: PollEvents) => void;
 
 /** The part of koffi that is used. Pointers are bigint. */
 export interface Koffi {

@@ -16,7 +16,7 @@ export interface Libc {
   connect(fd: number, address: Uint8Array, length: number): number;
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   sendmsg(fd: number, header: bigint, flags: number): number;
-  recvmsg(fd: number, header: bigint, flags: number): number;
+  recvmmsg(fd: number, headers: Word, count: number, flags: number, timeout: Word): number;
   close(fd: number): number;
   umask(mask: number): number;
   fcntl(fd: number, command: number, argument: number): number;
@@ -49,7 +49,7 @@ const DEFINITIONS: readonly string[] = [
   'int connect(int fd, const void *address, unsigned int length)',
   'long send(int fd, const void *bytes, size_t length, int flags)',
   'long sendmsg(int fd, const void *header, int flags)',
-  'long recvmsg(int fd, void *header, int flags)',
+  'int recvmmsg(int fd, uintptr_t headers, unsigned int count, int flags, uintptr_t timeout)',
   'int close(int fd)',
   'unsigned int umask(unsigned int mask)',
   'int fcntl(int fd, int command, long argument)',

@@ -1,6 +1,7 @@
 /** Listening and connecting by node:net, where there is no koffi. @module */
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import type { Channel } from '../vfio-user/index.ts';
 import { NetChannel } from './net-channel.ts';
 import type { ListenOptions, SocketListener } from './socket-listener.ts';
@@ -22,6 +23,8 @@ export async function listenNet(
   options: ListenOptions,
 ): Promise<SocketListener> {
   checkSocketPath(path);
+  // libuv reports a folder that does not exist as EACCES.
+  if (!existsSync(dirname(path))) throw listenFailed(path, { code: 'ENOENT' });
   const server = createServer((socket) => onChannel(new NetChannel(socket)));
   try {
     await listening(server, path);
@@ -50,6 +53,8 @@ function listening(server: Server, path: string): Promise<void> {
     server.once('error', reject);
     server.listen(path, () => {
       server.off('error', reject);
+      // A connection that cannot be accepted, for want of a descriptor for instance, is no end of the others.
+      server.on('error', () => undefined);
       resolve();
     });
   });

@@ -20,6 +20,7 @@ interface Block {
 
 const BLOCK_BYTES = 65_536;
 const NONE: readonly Descriptor[] = [];
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** What a socket did not take yet, in order. */
 export class SendQueue {
@@ -61,6 +62,8 @@ export class SendQueue {
     block.start += count;
     this.#bytes -= count;
     if (block.start < block.end) return;
+    // The block stays in the list for a while; its bytes, which may be many, need not.
+    block.bytes = NO_BYTES;
     this.#first++;
     if (this.#first > 64 && this.#first * 2 > this.#blocks.length) {
       this.#blocks = this.#blocks.slice(this.#first);

@@ -1,8 +1,11 @@
+import { fstatSync } from 'node:fs';
 import { DeviceRegion, type MemoryRegion, PAGE_SIZE, RamRegion } from '../memory/index.ts';
 import type { Descriptor, SharedFile, SharedFiles, SystemRefusal } from '../vfio-user/index.ts';
 import { FileHandler } from './file-handler.ts';
 import { type FileKind, fileKind, inHugePages, refuse } from './file-kind.ts';
+import { FileIdentity } from './file-identity.ts';
 import { FileMapping } from './file-mapping.ts';
+import { FileStat } from './file-stat.ts';
 import {
   F_DUPFD_CLOEXEC,
   F_GETFL,
@@ -38,19 +41,22 @@ const MAX_FILE_BYTES = 2n ** 53n;
  */
 export class LinuxSharedFiles implements SharedFiles {
   readonly #libc: Libc;
+  readonly #stat: FileStat;
+  readonly #identity: FileIdentity;
   readonly #maxMappedBytes: number;
   readonly #mapUnsealed: boolean;
   #mappedBytes = 0;
 
   constructor(libc: Libc, options: SharedFilesOptions = {}) {
     this.#libc = libc;
+    this.#stat = new FileStat(libc);
+    this.#identity = new FileIdentity(libc, this.#stat);
     this.#maxMappedBytes = options.maxMappedBytes ?? DEFAULT_MAX_MAPPED_BYTES;
     this.#mapUnsealed = options.mapUnsealed ?? false;
   }
 
   identify(descriptor: Descriptor): string | undefined {
-    const kind = fileKind(this.#libc, descriptor.number);
-    return 'key' in kind ? kind.key : undefined;
+    return this.#identity.keyOf(descriptor.number);
   }
 
   open(descriptor: Descriptor): SharedFile | SystemRefusal {
@@ -124,14 +130,18 @@ export class LinuxSharedFiles implements SharedFiles {
       );
     }
     const pages = wholePages(kind.size) / PAGE_SIZE;
-    const region = new DeviceRegion(`file ${kind.key}`, pages, new FileHandler(own, writable));
+    // The peer can make the file appending after all, for the flag is shared with it; a write would then end up elsewhere.
+    const mayWrite = (): boolean => writable && (this.#libc.fcntl(own, F_GETFL, 0) & O_APPEND) === 0;
+    const region = new DeviceRegion(`file ${kind.key}`, pages, new FileHandler(own, mayWrite));
     return sharedFile(kind.key, region, writable, {
-      contains: (endPage) => {
-        const now = fileKind(this.#libc, own);
-        return 'key' in now && BigInt(endPage) * BigInt(PAGE_SIZE) <= now.size;
-      },
+      contains: (endPage) => endPage * PAGE_SIZE <= this.#sizeOf(own),
       release: () => void this.#libc.close(own),
     });
+  }
+
+  /** Bytes, exact up to 2^53, of a file that was looked at before. */
+  #sizeOf(fd: number): number {
+    return this.#stat.look(fd) ? this.#stat.size : fstatSync(fd).size;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../vfio-user/index.ts';
 import { type Libc, MSG_DONTWAIT, MSG_NOSIGNAL } from './libc.ts';
 import { MAX_DESCRIPTORS_PER_MESSAGE, MessageHeader } from './message-header.ts';
+import { ReceiveBatch } from './receive-batch.ts';
 
 /** A read takes at most this much: about what the kernel holds for a UNIX socket. */
 const RECEIVE_BYTES = 262_144;
@@ -13,14 +14,14 @@ const RECEIVED_DESCRIPTORS = 16;
  * The buffers that all channels share: a read is handed over before the next one, and a call copies what it sends.
  */
 export class SharedHeaders {
-  /** For recvmsg. */
-  readonly receive: MessageHeader;
+  /** For what is received. */
+  readonly receive: ReceiveBatch;
   readonly #send: MessageHeader;
   readonly #libc: Libc;
 
   constructor(libc: Libc) {
     this.#libc = libc;
-    this.receive = new MessageHeader(libc, RECEIVE_BYTES, RECEIVED_DESCRIPTORS);
+    this.receive = new ReceiveBatch(libc, RECEIVE_BYTES, RECEIVED_DESCRIPTORS);
     this.#send = new MessageHeader(libc, SEND_BYTES, MAX_DESCRIPTORS_PER_MESSAGE);
   }
 

@@ -1,14 +1,5 @@
 import type { Channel, ChannelListener, Descriptor } from '../vfio-user/index.ts';
-import {
-  EAGAIN,
-  ECONNRESET,
-  EINTR,
-  EPIPE,
-  type Libc,
-  MSG_CMSG_CLOEXEC,
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
-} from './libc.ts';
+import { EAGAIN, ECONNRESET, EINTR, EPIPE, type Libc, MSG_DONTWAIT, MSG_NOSIGNAL } from './libc.ts';
 import { MAX_DESCRIPTORS_PER_MESSAGE } from './message-header.ts';
 import { ownDescriptor } from './own-descriptor.ts';
 import { SendQueue } from './send-queue.ts';
@@ -31,11 +22,17 @@ const READS_PER_TURN = 64;
 /** At the end: room for more messages than a socket holds. */
 const LAST_TURNS = 16;
 const DEFAULT_SPIN_MICROSECONDS = 50;
+/** Errors of one read that may be over at the next attempt: no peer can cause more than one. */
+const TOLD_FIRST = 3;
+/**
+ * Sends of so many bytes try again what waits: in a long turn, such as a replay's, the peer then goes on working.
+ */
+const WORTH_TRYING = 16_384;
 const NONE: readonly Descriptor[] = [];
 
 /**
- * A UNIX stream socket that passes descriptors. Reads with recvmsg alone, because only that hands out descriptors;
- * each read holds at most the descriptors of one sendmsg, which is what `ChannelListener.received` promises.
+ * A UNIX stream socket that passes descriptors. Reads with recvmmsg alone, because only that and recvmsg hand out
+ * descriptors; each read holds at most the descriptors of one sendmsg, which is what `ChannelListener.received` promises.
  */
 export class SocketChannel implements Channel {
   readonly passesDescriptors = true;
@@ -48,7 +45,11 @@ export class SocketChannel implements Channel {
   #listener: ChannelListener | undefined;
   #state: 'open' | 'closing' | 'ended' = 'open';
   #error: Error | undefined;
+  /** Something had to wait to be sent, and the listener is to hear when all of it is. */
+  #owesDrained = false;
   #paused = false;
+  /** Whether the last read brought descriptors: then more such reads are likely to be there. */
+  #many = false;
   /** Nothing can be sent any more; what was received is still handed over. */
   #deaf = false;
 
@@ -60,7 +61,7 @@ export class SocketChannel implements Channel {
     this.#spinner = new Spinner(options.spinMicroseconds ?? DEFAULT_SPIN_MICROSECONDS, (now) =>
       this.#drain(now),
     );
-    this.#watch = new Watch(libc, fd, () => this.#ready());
+    this.#watch = new Watch(libc, fd, (gone) => this.#ready(gone));
   }
 
   get queuedBytes(): number {
@@ -82,13 +83,16 @@ export class SocketChannel implements Channel {
     }
     if (this.#state !== 'open' || this.#deaf || bytes.length === 0) return;
     let taken = 0;
-    if (this.#queue.length === 0) {
+    const isBehind = this.#queue.length > 0;
+    if (!isBehind) {
       taken = this.#transmit(bytes, descriptors);
       if (taken < 0) return;
       if (this.#reading) this.#spinner.expect();
       if (taken === bytes.length) return;
     }
     this.#queue.push(bytes.subarray(taken), taken === 0 ? descriptors : NONE);
+    this.#owesDrained = true;
+    if (isBehind && bytes.length >= WORTH_TRYING) this.#sendQueued();
     this.#rewatch();
   }
 
@@ -114,12 +118,21 @@ export class SocketChannel implements Channel {
   }
 
   #rewatch(): void {
-    if (this.#state !== 'ended') this.#watch.set(this.#reading, this.#queue.length > 0);
+    if (this.#state !== 'ended') this.#watch.set(this.#reading, this.#owesDrained, this.#resting);
   }
 
-  /** The event loop found something to do. */
-  #ready(): void {
-    if (this.#queue.length > 0) this.#flush();
+  /** Whether nothing is read or written: only then a peer that goes has to be looked for. */
+  get #resting(): boolean {
+    return this.#state === 'open' && this.#paused && this.#listener !== undefined && this.#queue.length === 0;
+  }
+
+  /** The event loop found something to do, or that the peer is `gone`. */
+  #ready(gone: boolean): void {
+    if (this.#owesDrained) this.#flush();
+    if (gone && this.#resting) {
+      this.#tell((listener) => listener.idle());
+      this.#end();
+    }
     this.#drain(performance.now());
     this.#rewatch();
   }
@@ -128,7 +141,12 @@ export class SocketChannel implements Channel {
   #drain(now: number): boolean {
     try {
       let reads = 0;
-      while (this.#reading && reads < READS_PER_TURN && this.#receive(reads === 0 ? now : undefined)) reads++;
+      while (this.#reading && reads < READS_PER_TURN) {
+        const asked = this.#many ? this.#shared.receive.slots : 1;
+        const done = this.#receive(asked, reads === 0 ? now : undefined);
+        reads += done;
+        if (done < asked) break;
+      }
       if (reads === 0) return false;
       if (this.#state === 'open') this.#listener?.idle();
       if (this.#reading) this.#spinner.expect();
@@ -140,33 +158,59 @@ export class SocketChannel implements Channel {
     }
   }
 
-  /** One read; false when nothing is there or the channel has ended. The first of a turn comes with the time. */
-  #receive(now: number | undefined): boolean {
+  /** Up to `count` reads; how many there were to hand over. The first of a turn comes with the time. */
+  #receive(count: number, now: number | undefined): number {
     const { receive } = this.#shared;
-    receive.prepareReceive();
-    const count = this.#libc.recvmsg(this.#fd, receive.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (count < 0) {
+    let done = receive.receive(this.#fd, count);
+    // recvmmsg tells first, and once, that a peer went without reading all, and then hands out what that peer had sent.
+    for (let i = 0; i < TOLD_FIRST && done < 0 && this.#isPassing(); i++)
+      done = receive.receive(this.#fd, count);
+    if (done < 0) {
       const errno = this.#libc.errno();
-      if (errno === EINTR) return true;
       if (errno === ECONNRESET) this.#peerLeft();
-      else if (errno !== EAGAIN) this.#end(callFailed('receiving from the peer', 'recvmsg', errno));
-      return false;
+      else if (errno !== EAGAIN) this.#end(callFailed('receiving from the peer', 'recvmmsg', errno));
+      return 0;
     }
     if (now !== undefined) this.#spinner.arrived(now);
-    const numbers = receive.receivedDescriptors();
-    if (receive.truncated) {
-      for (const number of numbers) this.#libc.close(number);
-      this.#end(descriptorsLost());
+    let next = 0;
+    let handed = 0;
+    try {
+      while (next < done && this.#handOver(next++)) handed++;
+    } finally {
+      // The channel has ended amid them, or its listener has thrown.
+      for (; next < done; next++) this.#closeAll(receive.descriptors(next));
+    }
+    return handed;
+  }
+
+  /** Hands over one read; false when the channel has ended. */
+  #handOver(slot: number): boolean {
+    const { receive } = this.#shared;
+    const numbers = receive.descriptors(slot);
+    if (this.#state !== 'open' || receive.truncated(slot)) {
+      this.#closeAll(numbers);
+      if (this.#state === 'open') this.#end(descriptorsLost());
       return false;
     }
-    if (count === 0) {
+    const bytes = receive.bytes(slot);
+    if (bytes.length === 0) {
       this.#peerLeft();
       return false;
     }
+    this.#many = numbers.length > 0;
     const descriptors =
       numbers.length === 0 ? NONE : numbers.map((number) => ownDescriptor(this.#libc, number));
-    this.#listener?.received(receive.bytes.subarray(0, count), descriptors);
+    this.#listener?.received(bytes, descriptors);
     return true;
+  }
+
+  #isPassing(): boolean {
+    const errno = this.#libc.errno();
+    return errno === EINTR || errno === ECONNRESET;
+  }
+
+  #closeAll(numbers: readonly number[]): void {
+    for (const number of numbers) this.#libc.close(number);
   }
 
   /** The peer sends nothing any more. Answers to what it sent last are still tried: it may only have shut down its side. */
@@ -177,15 +221,21 @@ export class SocketChannel implements Channel {
 
   /** Sends what waits, until it is sent or the socket takes no more. */
   #flush(): void {
+    if (!this.#sendQueued() || this.#queue.length > 0) return;
+    this.#owesDrained = false;
+    if (this.#state === 'closing') this.#end();
+    else if (this.#state === 'open') this.#tell((listener) => listener.drained());
+  }
+
+  /** Sends of what waits as much as the socket takes; false when nothing can be sent any more. */
+  #sendQueued(): boolean {
     for (let head = this.#queue.head(); head !== undefined; head = this.#queue.head()) {
       const taken = this.#transmit(head.bytes, head.descriptors);
-      if (taken < 0) return;
+      if (taken < 0) return false;
       if (taken === 0) break;
       this.#queue.taken(taken);
     }
-    if (this.#queue.length > 0) return;
-    if (this.#state === 'closing') this.#end();
-    else if (this.#state === 'open') this.#tell((listener) => listener.drained());
+    return true;
   }
 
   /** Bytes that the socket took; -1 when nothing can be sent any more. */

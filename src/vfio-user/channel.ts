@@ -28,7 +28,10 @@ export interface Channel {
    * holds them until they are sent. Never blocks; after the end it does nothing.
    */
   send(bytes: Uint8Array, descriptors?: readonly Descriptor[]): void;
-  /** Stops reading until `resume`; what was read already may still arrive. */
+  /**
+   * Stops reading until `resume`; what was read already may still arrive. A peer that goes meanwhile may end the channel at
+   * once, and then what was not read is lost.
+   */
   pause(): void;
   resume(): void;
   /** Ends the channel when what was sent is taken, at once with `discard`. Nothing is received any more. */

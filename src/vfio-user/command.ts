@@ -32,7 +32,12 @@ export interface Reply {
 /** Takes the answer to a request; undefined when the connection ended before it. Must not throw. */
 export type ReplyTaken = (reply: Reply | undefined) => void;
 
+/** Takes the answers to many requests, each with the tag that it was sent with. Must not throw. */
+export type TaggedReplyTaken = (reply: Reply | undefined, tag: number) => void;
+
 /** No bytes. */
 export const EMPTY: Uint8Array = new Uint8Array(0);
 /** No descriptors. */
 export const NO_DESCRIPTORS: readonly Descriptor[] = [];
+/** The answer that it was done, with nothing else to say: most are this. */
+export const DONE: Reply = { errno: 0, payload: EMPTY, descriptors: NO_DESCRIPTORS };

@@ -1,7 +1,15 @@
 import type { Channel, ChannelListener } from './channel.ts';
 import { type CloseReason, ConnectionLostError } from './close-reason.ts';
-import { EMPTY, type IncomingCommand, NO_DESCRIPTORS, type Reply, type ReplyTaken } from './command.ts';
+import {
+  DONE,
+  EMPTY,
+  type IncomingCommand,
+  NO_DESCRIPTORS,
+  type Reply,
+  type TaggedReplyTaken,
+} from './command.ts';
 import { type Descriptor, releaseAll } from './descriptor.ts';
+import { Farewell } from './farewell.ts';
 import { type FrameLimits, FrameReader } from './frame-reader.ts';
 import { Outbox, type OutgoingHeader } from './outbox.ts';
 import { PendingRequests } from './pending-requests.ts';
@@ -23,14 +31,23 @@ export interface ConnectionOptions {
   readonly onCommand: (command: IncomingCommand) => void;
   /** Everything that had arrived has been handed over. */
   readonly onIdle?: () => void;
+  /** The peer has read everything: see {@link Connection.isCongested}. */
+  readonly onDrained?: () => void;
   /** Largest message in bytes, header included; 1 MiB of data and 4 KiB when left out. */
   readonly maxMessageBytes?: number;
   /** Descriptors with one message; 16 when left out. */
   readonly maxDescriptors?: number;
   /** Commands that may wait for their answer before further ones are held back; 1,024 when left out. */
   readonly maxUnanswered?: number;
-  /** When the peer has neither answered a request nor read anything for so long, the connection is over. Without it, it may take forever. */
-  readonly requestTimeout?: { readonly timers: Timers; readonly milliseconds: number };
+  /** For `requestTimeout` and `lingers`. */
+  readonly timers?: Timers | undefined;
+  /** Whether a close waits, with timers, until the peer sends nothing more, and refuses what comes until then. */
+  readonly lingers?: boolean;
+  /**
+   * When the peer has neither answered a request nor read anything for so many milliseconds, the connection is over.
+   * Without it, or without timers, it may take forever.
+   */
+  readonly requestTimeout?: number | undefined;
 }
 
 /** Room in a message beside its data. */
@@ -39,12 +56,18 @@ const MESSAGE_OVERHEAD = 4096;
 const QUEUED_BYTES = 4 << 20;
 /** While commands of this size are unanswered, further ones are held back. */
 const UNANSWERED_BYTES = 4 << 20;
+/** While commands with so many descriptors are unanswered, further ones are held back: a process has few of them. */
+const UNANSWERED_DESCRIPTORS = 256;
 /** When commands of this size are held back, reading stops. */
 const HELD_BACK_BYTES = 4 << 20;
-/** A descriptor that is held back counts as so many bytes: a process has few of them. */
+/** A command that is held back counts as so many bytes more: keeping it takes them. */
+const COMMAND_BYTES = 256;
+/** A descriptor that is held back counts as so many bytes. */
 const DESCRIPTOR_BYTES = 65_536;
-/** Requests on their way at once: identifiers are 16 bits wide, and this many fill any pipe. */
-const MAX_REQUESTS = 8192;
+/** Milliseconds that a peer has to read the last answers where there is no request timeout. */
+const LAST_BYTES_READ = 5000;
+/** Requests on their way at once: half of the identifiers, which are 16 bits wide, so that a free one is near. */
+const MAX_REQUESTS = 32_768;
 
 interface HeldBack {
   readonly header: Header;
@@ -57,7 +80,9 @@ interface Outgoing {
   readonly payload: Uint8Array;
   readonly descriptors: readonly Descriptor[];
   /** Missing when no reply is wanted. */
-  readonly taken: ReplyTaken | undefined;
+  readonly taken: TaggedReplyTaken | undefined;
+  readonly tag: number;
+  readonly isWanted?: (() => boolean) | undefined;
 }
 
 /**
@@ -93,15 +118,22 @@ export class Connection {
   #firstWaiting = 0;
   #unanswered = 0;
   #unansweredBytes = 0;
+  #unansweredDescriptors = 0;
   /** Commands that were handed over and not answered at once. */
-  readonly #postponed: Set<Header> = new Set();
+  readonly #postponed: Set<ReceivedCommand> = new Set();
+  /** The command that is being handed over. */
+  #current: ReceivedCommand | undefined;
   #heldBack: HeldBack[] = [];
+  /** Those before it have been handed over. */
+  #firstHeldBack = 0;
   #heldBackBytes = 0;
   #dispatching = false;
   #paused = false;
   #receiving = false;
   #flushing = false;
   #end: CloseReason | undefined;
+  /** Once this side has ended the connection, until the channel is closed. */
+  #farewell: Farewell | undefined;
   #resolveClosed!: (reason: CloseReason) => void;
   /** Whether the peer did anything since the watch last looked. */
   #progress = false;
@@ -135,12 +167,17 @@ export class Connection {
 
   /** Commands of the peer that have not been answered here, those held back included. */
   get unanswered(): number {
-    return this.#unanswered + this.#heldBack.length;
+    return this.#unanswered + this.#heldBack.length - this.#firstHeldBack;
   }
 
   /** Requests that the peer has not answered. */
   get outstanding(): number {
     return this.#pending.size + this.#waiting.length - this.#firstWaiting;
+  }
+
+  /** Whether so much waits for the peer to read it that large answers had better wait too: until `onDrained` is called. */
+  get isCongested(): boolean {
+    return this.#outbox.queuedBytes > QUEUED_BYTES;
   }
 
   /** Largest message in bytes that the peer may send, header included. */
@@ -167,21 +204,24 @@ export class Connection {
   }
 
   /**
-   * Sends a command; for pipelines, without a promise for each. `payload` must stay unchanged until `taken` is called
-   * with the answer, or with undefined when the connection ended first; if it has ended already, that is at once.
-   * Descriptors are held until they are sent.
+   * Sends a command; for pipelines, without a promise for each. `payload` may be reused when this returns.
+   * `taken` is called with the answer, or with undefined when the connection ended first; if it has ended already, that
+   * is at once. Descriptors are held until they are sent. One that had to wait for room is sent only if it `isWanted` then; `taken`
+   * is called with undefined otherwise. `tag` is handed to `taken`, which can then be the same for many.
    */
   send(
     command: number,
     payload: Uint8Array | undefined,
     descriptors: readonly Descriptor[] | undefined,
-    taken: ReplyTaken,
+    taken: TaggedReplyTaken,
+    isWanted?: () => boolean,
+    tag: number = 0,
   ): void {
     if (this.#end !== undefined) {
-      taken(undefined);
+      taken(undefined, tag);
       return;
     }
-    this.#submit({ command, payload: payload ?? EMPTY, descriptors: descriptors ?? NO_DESCRIPTORS, taken });
+    this.#submit(command, payload ?? EMPTY, descriptors ?? NO_DESCRIPTORS, taken, tag, isWanted);
   }
 
   /** Sends a command for which no answer is wanted; as `send` in all else. */
@@ -190,7 +230,7 @@ export class Connection {
     payload: Uint8Array = EMPTY,
     descriptors: readonly Descriptor[] = NO_DESCRIPTORS,
   ): void {
-    if (this.#end === undefined) this.#submit({ command, payload, descriptors, taken: undefined });
+    if (this.#end === undefined) this.#submit(command, payload, descriptors, undefined, 0);
   }
 
   /** Sends what was collected; without it that happens at the end of the turn. */
@@ -199,19 +239,23 @@ export class Connection {
   }
 
   /**
-   * Ends the connection. Commands of the peer that wait for their answer are refused with ENODEV: QEMU aborts when one of
-   * its own gets none. What was sent still goes out, unless the peer takes longer than the request timeout to read it.
+   * Ends the connection. Commands of the peer that wait for their answer are refused with ENODEV, and so are those that
+   * still come while it lingers: QEMU aborts when one of its own gets no answer. What was sent still goes out, unless the
+   * peer takes longer than the request timeout to read it.
    */
   close(reason: string): void {
     if (this.#end !== undefined) return;
-    for (const header of this.#postponed) this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
-    for (const { header } of this.#heldBack) this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
+    for (const { header } of this.#postponed) this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
+    const current = this.#current;
+    if (current?.answered === false) this.#putAnswer(current.header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
+    for (const { header } of this.#heldBack.slice(this.#firstHeldBack)) {
+      this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
+    }
     this.#outbox.flush();
     this.#finish({ kind: 'closed-here', message: reason });
-    this.#channel.close();
-    const timeout = this.#options.requestTimeout;
-    if (timeout === undefined || this.#channel.queuedBytes === 0) return;
-    this.#watch = timeout.timers.after(timeout.milliseconds, () => this.#channel.close(true));
+    const { timers, requestTimeout = LAST_BYTES_READ, lingers = false } = this.#options;
+    if (timers === undefined) this.#channel.close();
+    else this.#farewell = new Farewell(this.#channel, timers, requestTimeout, lingers);
   }
 
   #listener(): ChannelListener {
@@ -224,7 +268,8 @@ export class Connection {
   }
 
   #received(bytes: Uint8Array, descriptors: readonly Descriptor[]): void {
-    if (this.#end !== undefined) {
+    this.#farewell?.heard();
+    if (this.#end !== undefined && this.#farewell === undefined) {
       releaseAll(descriptors);
       return;
     }
@@ -233,22 +278,26 @@ export class Connection {
     this.#receiving = false;
     if (wrong !== undefined)
       this.#abort({ kind: 'protocol-error', message: `${this.name} broke the protocol: ${wrong}` });
+    // A message that began behind the one at which the connection ended: its descriptors are nobody's.
+    else if (this.#end !== undefined && this.#farewell === undefined) this.#reader.discard();
   }
 
   #idle(): void {
-    this.#options.onIdle?.();
+    if (this.#end === undefined) this.#options.onIdle?.();
     this.#outbox.flush();
   }
 
   #drained(): void {
+    if (this.#end !== undefined) return;
     this.#progress = true;
     this.#transmitWaiting();
+    this.#options.onDrained?.();
     this.#dispatchHeldBack();
     this.#outbox.flush();
   }
 
   #channelClosed(error: Error | undefined): void {
-    this.#watch?.cancel();
+    this.#farewell?.cancel();
     const pending = this.#reader.pendingBytes;
     const middle = pending > 0 ? `, ${pending} bytes into a message` : '';
     if (error === undefined) {
@@ -260,12 +309,14 @@ export class Connection {
         error,
       });
     }
+    this.#reader.discard();
   }
 
   /** A reason when the message must not have been sent. */
   #message(header: Header, payload: Uint8Array, descriptors: readonly Descriptor[]): string | undefined {
     if (this.#end !== undefined) {
       releaseAll(descriptors);
+      if (header.type === 'command') this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
       return undefined;
     }
     if (header.type === 'reply') return this.#reply(header, payload, descriptors);
@@ -283,17 +334,20 @@ export class Connection {
   }
 
   #reply(header: Header, payload: Uint8Array, descriptors: readonly Descriptor[]): string | undefined {
-    const request = this.#pending.take(header.id, header.command);
-    if (request === undefined) {
+    const taken = this.#pending.take(header.id, header.command);
+    if (taken === undefined) {
       releaseAll(descriptors);
       return `a reply to ${commandName(header.command)} that nobody asked for (message ${header.id})`;
     }
     this.#progress = true;
+    const tag = this.#pending.tagOf(header.id);
     if (header.errno !== 0) {
       releaseAll(descriptors);
-      request.taken({ errno: header.errno, payload: EMPTY, descriptors: NO_DESCRIPTORS });
+      taken({ errno: header.errno, payload: EMPTY, descriptors: NO_DESCRIPTORS }, tag);
+    } else if (payload.length === 0 && descriptors.length === 0) {
+      taken(DONE, tag);
     } else {
-      request.taken({ errno: 0, payload: payload.length === 0 ? EMPTY : payload.slice(), descriptors });
+      taken({ errno: 0, payload: payload.length === 0 ? EMPTY : payload.slice(), descriptors }, tag);
     }
     this.#transmitWaiting();
     return undefined;
@@ -303,24 +357,30 @@ export class Connection {
     return (
       this.#unanswered >= (this.#options.maxUnanswered ?? 1024) ||
       this.#unansweredBytes > UNANSWERED_BYTES ||
-      this.#outbox.queuedBytes > QUEUED_BYTES
+      this.#unansweredDescriptors >= UNANSWERED_DESCRIPTORS ||
+      this.isCongested
     );
   }
 
   #dispatch(header: Header, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#unanswered++;
     this.#unansweredBytes += header.size;
+    this.#unansweredDescriptors += descriptors.length;
     const received = new ReceivedCommand(header, payload, descriptors, this.#answer);
+    const outer = this.#current;
+    this.#current = received;
     this.#options.onCommand(received);
-    if (!received.answered) this.#postponed.add(header);
+    this.#current = outer;
+    if (!received.answered) this.#postponed.add(received);
   }
 
-  readonly #answer: Answer = (header, errno, payload, descriptors) => {
+  readonly #answer: Answer = (command, errno, payload, descriptors) => {
     this.#unanswered--;
-    this.#unansweredBytes -= header.size;
-    this.#postponed.delete(header);
+    this.#unansweredBytes -= command.header.size;
+    this.#unansweredDescriptors -= command.descriptors.length;
+    this.#postponed.delete(command);
     if (this.#end !== undefined) return;
-    this.#putAnswer(header, errno, payload, descriptors);
+    this.#putAnswer(command.header, errno, payload, descriptors);
     if (this.#heldBack.length > 0) this.#dispatchHeldBack();
   };
 
@@ -339,13 +399,15 @@ export class Connection {
     // Answers that are given at once lead here again, from below: one of these loops is enough.
     if (this.#dispatching) return;
     this.#dispatching = true;
-    let next = 0;
-    while (next < this.#heldBack.length && !this.#overloaded() && this.#end === undefined) {
-      const { header, payload, descriptors } = this.#heldBack[next++] as HeldBack;
+    while (this.#firstHeldBack < this.#heldBack.length && !this.#overloaded() && this.#end === undefined) {
+      const { header, payload, descriptors } = this.#heldBack[this.#firstHeldBack++] as HeldBack;
       this.#heldBackBytes -= costOf(header, descriptors);
       this.#dispatch(header, payload, descriptors);
     }
-    this.#heldBack.splice(0, next);
+    if (this.#firstHeldBack * 2 > this.#heldBack.length) {
+      this.#heldBack = this.#heldBack.slice(this.#firstHeldBack);
+      this.#firstHeldBack = 0;
+    }
     this.#dispatching = false;
     if (this.#paused && this.#heldBackBytes < HELD_BACK_BYTES / 2) {
       this.#paused = false;
@@ -354,13 +416,20 @@ export class Connection {
   }
 
   /** Transmits in the order in which commands were submitted: what comes later never overtakes what waits. */
-  #submit(outgoing: Outgoing): void {
+  #submit(
+    command: number,
+    payload: Uint8Array,
+    descriptors: readonly Descriptor[],
+    taken: TaggedReplyTaken | undefined,
+    tag: number,
+    isWanted?: () => boolean,
+  ): void {
     if (this.#firstWaiting === this.#waiting.length && this.#roomForRequest()) {
-      this.#transmit(outgoing);
+      this.#transmit(command, payload, descriptors, taken, tag);
       return;
     }
-    for (const descriptor of outgoing.descriptors) descriptor.hold();
-    this.#waiting.push(outgoing);
+    for (const descriptor of descriptors) descriptor.hold();
+    this.#waiting.push({ command, payload: payload.slice(), descriptors, taken, tag, isWanted });
     this.#startWatch();
   }
 
@@ -371,8 +440,10 @@ export class Connection {
   #transmitWaiting(): void {
     while (this.#firstWaiting < this.#waiting.length && this.#roomForRequest()) {
       const request = this.#waiting[this.#firstWaiting++] as Outgoing;
-      this.#transmit(request);
-      releaseAll(request.descriptors);
+      const { command, payload, descriptors, taken, tag } = request;
+      if (request.isWanted?.() === false) taken?.(undefined, tag);
+      else this.#transmit(command, payload, descriptors, taken, tag);
+      releaseAll(descriptors);
     }
     if (this.#firstWaiting * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#firstWaiting);
@@ -380,9 +451,15 @@ export class Connection {
     }
   }
 
-  #transmit({ command, payload, descriptors, taken }: Outgoing): void {
+  #transmit(
+    command: number,
+    payload: Uint8Array,
+    descriptors: readonly Descriptor[],
+    taken: TaggedReplyTaken | undefined,
+    tag: number,
+  ): void {
     const id = this.#pending.nextId();
-    if (taken !== undefined) this.#pending.add(id, { command, taken });
+    if (taken !== undefined) this.#pending.add(id, command, taken, tag);
     this.#startWatch();
     this.#setHeader(id, command, 'command', taken === undefined, 0);
     this.#put(payload, descriptors);
@@ -414,11 +491,12 @@ export class Connection {
   }
 
   #startWatch(): void {
-    const timeout = this.#options.requestTimeout;
-    if (timeout === undefined || this.#watch !== undefined || this.#end !== undefined) return;
+    const { timers, requestTimeout } = this.#options;
+    if (timers === undefined || requestTimeout === undefined) return;
+    if (this.#watch !== undefined || this.#end !== undefined) return;
     this.#progress = false;
     this.#watchedBytes = this.#outbox.queuedBytes;
-    this.#watch = timeout.timers.after(timeout.milliseconds, () => {
+    this.#watch = timers.after(requestTimeout, () => {
       this.#watch = undefined;
       const queued = this.#outbox.queuedBytes;
       if (this.outstanding === 0 && queued === 0) return;
@@ -430,12 +508,14 @@ export class Connection {
         this.outstanding > 0
           ? `answered none of ${this.outstanding} requests`
           : `read none of ${queued} bytes`;
-      this.#abort({ kind: 'timeout', message: `${this.name} has ${what} for ${timeout.milliseconds} ms` });
+      this.#abort({ kind: 'timeout', message: `${this.name} has ${what} for ${requestTimeout} ms` });
     });
   }
 
   #abort(reason: CloseReason): void {
     this.#finish(reason);
+    this.#farewell?.cancel();
+    this.#reader.discard();
     this.#channel.close(true);
   }
 
@@ -443,21 +523,22 @@ export class Connection {
     if (this.#end !== undefined) return;
     this.#end = reason;
     this.#watch?.cancel();
-    this.#reader.discard();
-    for (const { descriptors } of this.#heldBack) releaseAll(descriptors);
+    const heldBack = this.#heldBack.slice(this.#firstHeldBack);
     this.#heldBack = [];
+    this.#firstHeldBack = 0;
+    for (const { descriptors } of heldBack) releaseAll(descriptors);
     const waiting = this.#waiting.slice(this.#firstWaiting);
     this.#waiting = [];
     this.#firstWaiting = 0;
-    for (const { taken } of this.#pending.clear()) taken(undefined);
-    for (const { descriptors, taken } of waiting) {
+    this.#pending.clear();
+    for (const { descriptors, taken, tag } of waiting) {
       releaseAll(descriptors);
-      taken?.(undefined);
+      taken?.(undefined, tag);
     }
     this.#resolveClosed(reason);
   }
 }
 
 function costOf(header: Header, descriptors: readonly Descriptor[]): number {
-  return header.size + descriptors.length * DESCRIPTOR_BYTES;
+  return header.size + COMMAND_BYTES + descriptors.length * DESCRIPTOR_BYTES;
 }

@@ -46,7 +46,8 @@ export class Outbox {
       return;
     }
     writeHeader(this.#buffer, this.#length, header);
-    this.#buffer.set(payload, this.#length + HEADER_BYTES);
+    // Most messages are answers with nothing in them, and `set` takes 19 ns all the same.
+    if (payload.length > 0) this.#buffer.set(payload, this.#length + HEADER_BYTES);
     this.#length += size;
     if (!own) return;
     this.#length = 0;

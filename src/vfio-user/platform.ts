@@ -34,6 +34,8 @@ export interface SharedFiles {
 
 /** Rings the bells by which interrupts are delivered. */
 export interface Eventfds {
+  /** Whether a descriptor is an eventfd. Never throws for what a peer sent. */
+  accepts(descriptor: Descriptor): boolean;
   /** Adds one to an eventfd. Never blocks; a full counter is rung already. */
   signal(eventfd: Descriptor): void;
 }

@@ -4,7 +4,7 @@ import { commandName, type Header } from './wire/index.ts';
 
 /** Sends an answer: `errno` 0 with what was asked for, or an errno with nothing. */
 export type Answer = (
-  header: Header,
+  command: ReceivedCommand,
   errno: number,
   payload: Uint8Array,
   descriptors: readonly Descriptor[],
@@ -14,23 +14,23 @@ export type Answer = (
 export class ReceivedCommand implements IncomingCommand {
   readonly payload: Uint8Array;
   readonly descriptors: readonly Descriptor[];
-  readonly #header: Header;
+  readonly header: Header;
   #answer: Answer | undefined;
 
   /** `answer` is called once. */
   constructor(header: Header, payload: Uint8Array, descriptors: readonly Descriptor[], answer: Answer) {
-    this.#header = header;
+    this.header = header;
     this.payload = payload;
     this.descriptors = descriptors;
     this.#answer = answer;
   }
 
   get command(): number {
-    return this.#header.command;
+    return this.header.command;
   }
 
   get noReply(): boolean {
-    return this.#header.noReply;
+    return this.header.noReply;
   }
 
   /** Whether it has been answered. */
@@ -39,11 +39,11 @@ export class ReceivedCommand implements IncomingCommand {
   }
 
   reply(payload: Uint8Array = EMPTY, descriptors: readonly Descriptor[] = NO_DESCRIPTORS): void {
-    this.#once()(this.#header, 0, payload, descriptors);
+    this.#once()(this, 0, payload, descriptors);
   }
 
   fail(errno: number): void {
-    this.#once()(this.#header, errno, EMPTY, NO_DESCRIPTORS);
+    this.#once()(this, errno, EMPTY, NO_DESCRIPTORS);
   }
 
   #once(): Answer {

@@ -8,7 +8,13 @@ import {
   TranslatingRegion,
 } from '../memory/index.ts';
 import { type AttachReport, attachReport } from './attach-report.ts';
-import { describeLost, describeRefused, observeFailure } from './describe-failure.ts';
+import {
+  describeLost,
+  describeNotReopened,
+  describeRefused,
+  observeFailure,
+  quarantineFor,
+} from './describe-failure.ts';
 import type { HostIommu } from './host-iommu.ts';
 import { HostQueue } from './host-queue.ts';
 import { IommuSection } from './iommu-section.ts';
@@ -71,7 +77,7 @@ export class VfioContainer implements MemoryListener {
     this.#reporter = new SectionReporter(options.name, options.observer);
     this.#queue = new HostQueue(host, {
       hostRefused: (refusal) => this.#fail(describeRefused(host.name, refusal, this.#find(refusal.iova))),
-      hostLost: (error) => this.#fail(this.#describeLost(error)),
+      hostLost: (error) => this.#fail(describeLost(host, error)),
     });
     this.#context = {
       queue: this.#queue,
@@ -144,6 +150,8 @@ export class VfioContainer implements MemoryListener {
 
   async #attach(): Promise<AttachReport> {
     if (this.#phase !== 'detached') throw new Error(`${this.name} is attached already: detach it first`);
+    // It may have been lost before this container knew it.
+    if (this.#host.reopen !== undefined && this.#queue.check() !== undefined) await this.#confirmed();
     if (this.#queue.lost) await this.#reopenHost();
     this.#phase = 'attaching';
     this.#failure = undefined;
@@ -210,12 +218,6 @@ export class VfioContainer implements MemoryListener {
     throw new PlugRefusedError(this.name, host.name, refusal as Refusal);
   }
 
-  #describeLost(error: unknown): Refusal {
-    const refusal = describeLost(this.#host.name, error);
-    if (this.#host.reopen === undefined) return refusal;
-    return { ...refusal, remedy: LOST_REMEDY };
-  }
-
   /** Waits for the host's word on a plug or release. Why it failed, if it did, when the host has confirmed that nothing is left of it. */
   async #conclude(): Promise<Refusal | undefined> {
     const answer = this.barrier();
@@ -254,7 +256,7 @@ export class VfioContainer implements MemoryListener {
     this.#withdraw();
     // Who plugs or releases learns of a refusal by its error.
     const atRunTime = this.#phase === 'attached';
-    if (lost || atRunTime) observeFailure(this.#reporter, this.name, refusal);
+    if (atRunTime || (lost && this.#phase !== 'detached')) observeFailure(this.#reporter, this.name, refusal);
     if (!atRunTime && this.#phase !== 'quarantined') return;
     const quarantine = quarantineFor(refusal);
     this.#phase = 'quarantined';
@@ -310,22 +312,4 @@ export class VfioContainer implements MemoryListener {
     this.#turn = turn;
     return result;
   }
-}
-
-/** What helps with a host that can be opened anew. */
-const LOST_REMEDY = 'see to it that the host can be reached, and release the device or plug it again';
-
-function describeNotReopened(host: string, error: unknown): Refusal {
-  const message = error instanceof Error ? error.message : String(error);
-  return {
-    cause: 'host-lost',
-    mapping: undefined,
-    reason: `host ${host} is lost and could not be opened anew (${message})`,
-    remedy: LOST_REMEDY,
-    error,
-  };
-}
-
-function quarantineFor(refusal: Refusal): Quarantine {
-  return { ...refusal, kind: refusal.cause === 'host-lost' ? 'host-lost' : 'quarantined' };
 }

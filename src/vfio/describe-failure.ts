@@ -1,9 +1,12 @@
 import type { Mapping } from '../iommu/index.ts';
 import { Access, formatPage } from '../memory/index.ts';
 import { formatSize } from './format-size.ts';
-import { HostRefusedError, type HostRefusal } from './host-iommu.ts';
-import { formatRefusal, type Refusal } from './refusal.ts';
+import { type HostIommu, HostRefusedError, type HostRefusal } from './host-iommu.ts';
+import { formatRefusal, type Quarantine, type Refusal } from './refusal.ts';
 import type { SectionReporter } from './section-reporter.ts';
+
+/** What helps with a host that can be opened anew. */
+const REOPEN_REMEDY = 'see to it that the host can be reached, and release the device or plug it again';
 
 /** A host's refusal of a mapping; `standing` is what the guest has at its IOVA now. */
 export function describeRefused(host: string, refusal: HostRefusal, standing: Mapping | undefined): Refusal {
@@ -19,18 +22,38 @@ export function describeRefused(host: string, refusal: HostRefusal, standing: Ma
 }
 
 /** The loss of a host; `error` is what its barrier threw. */
-export function describeLost(host: string, error: unknown): Refusal {
-  const message = error instanceof Error ? error.message : String(error);
+export function describeLost(host: HostIommu, error: unknown): Refusal {
+  const { name } = host;
+  const message = messageOf(error);
   return {
     cause: 'host-lost',
     mapping: undefined,
     reason:
       error instanceof HostRefusedError
-        ? `host ${host} did not carry out an unmap and may still let the device reach memory (${message})`
-        : `host ${host} is lost (${message})`,
-    remedy: 'unplug the device, end its connection to the host, and plug it anew',
+        ? `host ${name} did not carry out an unmap and may still let the device reach memory (${message})`
+        : `host ${name} is lost (${message})`,
+    remedy:
+      host.reopen === undefined
+        ? 'unplug the device, end its connection to the host, and plug it anew'
+        : REOPEN_REMEDY,
     error,
   };
+}
+
+/** A host that is still lost; `error` is what its `reopen` threw. */
+export function describeNotReopened(host: string, error: unknown): Refusal {
+  return {
+    cause: 'host-lost',
+    mapping: undefined,
+    reason: `host ${host} is lost and could not be opened anew (${messageOf(error)})`,
+    remedy: REOPEN_REMEDY,
+    error,
+  };
+}
+
+/** The quarantine of a device for this reason. */
+export function quarantineFor(refusal: Refusal): Quarantine {
+  return { ...refusal, kind: refusal.cause === 'host-lost' ? 'host-lost' : 'quarantined' };
 }
 
 /** Reports a quarantine, or the loss of a host. */
@@ -45,4 +68,8 @@ export function observeFailure(reporter: SectionReporter, container: string, ref
       ...(errno === undefined ? {} : { errno }),
     },
   });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

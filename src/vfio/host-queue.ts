@@ -39,11 +39,8 @@ export class HostQueue {
   constructor(host: HostIommu, failures: HostFailures) {
     this.#host = host;
     this.#failures = failures;
-    host.whenLost?.(() => {
-      // The host says why when it is asked, as it does for a loss that a barrier meets.
-      this.#sent = true;
-      void this.barrier();
-    });
+    // The host says why when it is asked, as it does for a loss that a barrier meets.
+    host.whenLost?.(() => void this.check());
   }
 
   /** Mappings that the host should hold. */
@@ -90,6 +87,12 @@ export class HostQueue {
     } catch (error) {
       this.#thrown ??= { error };
     }
+  }
+
+  /** As {@link barrier}, and asks the host also when nothing was sent: one that is lost then says so. */
+  check(): void | Promise<void> {
+    this.#sent = true;
+    return this.barrier();
   }
 
   /**

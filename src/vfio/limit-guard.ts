@@ -74,7 +74,7 @@ export class LimitGuard {
         `${this.#host.limits.maxMappings} that host ${this.#host.name} can hold`,
       remedy:
         "have the guest map larger pages or less at a time, or raise the host's limit " +
-        '(for type1 the module parameter dma_entry_limit of vfio_iommu_type1)',
+        '(type1: the module parameter dma_entry_limit of vfio_iommu_type1; a vfio-user server: what it announces)',
     };
   }
 }

@@ -33,6 +33,7 @@ export async function viommu(argv: readonly string[], options: ConsoleOptions = 
       out += text;
       return Promise.resolve();
     },
+    giveUp: () => {},
     err: (text) => {
       err += text;
     },

@@ -7,6 +7,7 @@ function terminal(errIsTerminal: boolean): { io: CommandIo; shown: string[] } {
   const shown: string[] = [];
   const io: CommandIo = {
     out: () => Promise.resolve(),
+    giveUp: () => {},
     err: (text) => void shown.push(text),
     outIsTerminal: false,
     errIsTerminal,

@@ -178,6 +178,24 @@ describe('VMMs', () => {
     await command.code;
   });
 
+  test('that ask nothing and do not leave do not hold up the end', async () => {
+    const { connect } = strictServer();
+    const command = await started(ARGS, { connect });
+    const vmm = command.connectVmm();
+    await vmm.version();
+    const { near, far } = command.connectPeer();
+    near.pause();
+    await command.settle();
+
+    command.signal('SIGTERM');
+    await command.settle();
+    command.passTime();
+
+    expect(await command.code).toBe(0);
+    await command.settle();
+    expect(far.over).toBe(true);
+  });
+
   test('the end of the server ends the VMM’s connection, and the proxy waits for the next', async () => {
     const { connect, server } = strictServer();
     const command = await started([...ARGS, '--json'], { connect });
@@ -273,9 +291,11 @@ describe('a server that is not there', () => {
     await command.settle();
 
     command.signal('SIGTERM');
+    await command.settle();
+    command.passTime();
 
     expect(await command.code).toBe(0);
-    vmm.connection.close('done');
+    expect((await vmm.connection.closed).kind).toBe('closed-by-peer');
   });
 });
 

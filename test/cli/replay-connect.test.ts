@@ -14,6 +14,7 @@ import { readCapture, shippedCaptures } from '../../src/guests/index.ts';
 import { connect, linuxPlatform, listen, type SocketListener } from '../../src/linux/index.ts';
 import { addressOf, bytesOf, type Access } from '../../src/memory/index.ts';
 import {
+  type Channel,
   type DmaMapping,
   type ServerLimits,
   VfioUserClient,
@@ -52,10 +53,11 @@ interface Told {
   refused: number;
 }
 
-/** Starts our server at `path`, as strict as libvfio-user, and counts what it is told. It ends after so many maps. */
+/** Starts our server at `path`, as strict as libvfio-user, and counts what it is told. It dies after so many maps. */
 async function serve(limits: Partial<ServerLimits> = {}, dieAfter = Infinity): Promise<Told> {
   const { files, timers } = linuxPlatform();
   const told = { maps: 0, unmaps: 0, refused: 0 };
+  const channels: Channel[] = [];
   const probe = new VfioUserServer({
     device: probeDevice(),
     ...(files === undefined ? {} : { files }),
@@ -66,13 +68,16 @@ async function serve(limits: Partial<ServerLimits> = {}, dieAfter = Infinity): P
       mapped: ({ result }) => {
         if (result === 'ok') told.maps++;
         else told.refused++;
-        if (told.maps === dieAfter) void probe.close();
+        if (told.maps === dieAfter) for (const channel of channels) channel.close(true);
       },
       unmapped: ({ result }) => void (result === 'ok' ? told.unmaps++ : told.refused++),
     },
   });
   server = probe;
-  listener = await listen(path, (channel) => probe.accept(channel));
+  listener = await listen(path, (channel) => {
+    channels.push(channel);
+    probe.accept(channel);
+  });
   return told;
 }
 
@@ -124,6 +129,7 @@ async function holding(
       run.out += text;
       return Promise.resolve();
     },
+    giveUp: () => {},
     err: (text) => {
       run.err += text;
     },

@@ -12,9 +12,9 @@ import {
   type Descriptor,
   type Reply,
   versionRequest,
+  type Timers,
 } from '../../src/vfio-user/index.ts';
-import { createChannelPair, FakeFiles } from '../vfio-user/memory-channel.ts';
-import { FakeTimers } from '../vfio-user/fake-timers.ts';
+import { createChannelPair, FakeFiles, type MemoryChannel } from '../vfio-user/memory-channel.ts';
 
 /** Noon, UTC, of the first day of 2026. */
 export const NOON: number = Date.UTC(2026, 0, 1, 12);
@@ -34,10 +34,20 @@ export interface LiveOptions {
   readonly connect?: (path: string) => Promise<Channel>;
 }
 
+/** Time in which what is short, as the end of a connection, takes no time, and what is long never comes. */
+const SHORT_TIMERS: Timers = {
+  after: (milliseconds, action) => {
+    const timer = milliseconds < 1000 ? setImmediate(action) : undefined;
+    return { cancel: () => clearImmediate(timer) };
+  },
+};
+
 /** A command that runs on, in this process, with everything around it in the test's hands. */
 export class LiveCommand {
   out = '';
   err = '';
+  /** Whether what was not written was given up. */
+  gaveUp = false;
   readonly code: Promise<number>;
   readonly files: FakeFiles = new FakeFiles();
   /** Paths listened on now. */
@@ -99,9 +109,14 @@ export class LiveCommand {
 
   /** A VMM connects. */
   connectVmm(): Vmm {
+    return new Vmm(this.connectPeer().near, this.files);
+  }
+
+  /** Somebody connects: `near` is their end, `far` the command's. */
+  connectPeer(): { readonly near: MemoryChannel; readonly far: MemoryChannel } {
     const [near, far] = createChannelPair({ descriptors: true });
     this.#onChannel?.(far);
-    return new Vmm(near, this.files);
+    return { near, far };
   }
 
   #io({ terminal = false, closesAfter = Infinity, slow = false }: LiveOptions): CommandIo {
@@ -115,6 +130,9 @@ export class LiveCommand {
           this.#unread = resolve;
         });
       },
+      giveUp: () => {
+        this.gaveUp = true;
+      },
       err: (text) => {
         this.err += text;
       },
@@ -126,7 +144,6 @@ export class LiveCommand {
   }
 
   #world({ messagesOnly, listenError, connect }: LiveOptions): LiveWorld {
-    const timers = new FakeTimers();
     const controls: Controls = {
       onSignal: (signal, hear) => {
         this.hearers.set(signal, hear);
@@ -141,8 +158,19 @@ export class LiveCommand {
     return {
       platform:
         messagesOnly === undefined
-          ? { mode: 'descriptors', files: this.files, eventfds: { signal: () => {} }, timers }
-          : { mode: 'messages', files: undefined, eventfds: undefined, timers, why: messagesOnly },
+          ? {
+              mode: 'descriptors',
+              files: this.files,
+              eventfds: { accepts: () => true, signal: () => {} },
+              timers: SHORT_TIMERS,
+            }
+          : {
+              mode: 'messages',
+              files: undefined,
+              eventfds: undefined,
+              timers: SHORT_TIMERS,
+              why: messagesOnly,
+            },
       listen: (path, onChannel) => {
         if (listenError !== undefined) return Promise.reject(listenError);
         this.listening.add(path);

@@ -2,12 +2,32 @@ import { describe, expect, test } from 'vitest';
 import { SystemError } from '../../src/linux/index.ts';
 import { jsonLines, linesOf, viommu } from './console.ts';
 import { LiveCommand, type LiveOptions } from './serve-world.ts';
+import { Command, HEADER_BYTES, versionRequest, writeHeader } from '../../src/vfio-user/index.ts';
 
 const JSON_ARGS = ['serve', '--socket', '/tmp/s.sock', '--json'];
 const PEOPLE_ARGS = ['serve', '--socket', '/tmp/s.sock'];
 
 function started(argv: readonly string[], options: LiveOptions = {}): Promise<LiveCommand> {
   return new LiveCommand(argv, options).started();
+}
+
+/** A VERSION as it lies in the stream. */
+const PROPOSAL: Uint8Array = proposal();
+
+function proposal(): Uint8Array {
+  const payload = versionRequest.encode({ major: 0, minor: 0, capabilities: {} });
+  const message = new Uint8Array(HEADER_BYTES + payload.length);
+  const size = message.length;
+  writeHeader(message, 0, {
+    id: 1,
+    command: Command.VERSION,
+    size,
+    type: 'command',
+    noReply: false,
+    errno: 0,
+  });
+  message.set(payload, HEADER_BYTES);
+  return message;
 }
 
 describe('viommu serve --json', () => {
@@ -439,6 +459,56 @@ describe('what cannot be', () => {
       'viommu: /tmp/s.sock: another process listens there already; stop it, or choose another path\n',
     );
   });
+});
+
+test('a reader of standard output that has stopped does not hold up the end', async () => {
+  const command = await started(JSON_ARGS, { slow: true });
+  const vmm = command.connectVmm();
+  await vmm.version();
+  await vmm.map(0x1000n, 1);
+  await command.settle();
+  command.signal('SIGTERM');
+  await command.settle();
+  const before = command.gaveUp;
+
+  command.passTime();
+
+  expect(await command.code).toBe(0);
+  expect([before, command.gaveUp]).toEqual([false, true]);
+  expect(command.err).toContain('standard output is not being read');
+});
+
+test('refusals, however many, do not take the place of why somebody left', async () => {
+  const command = await started(JSON_ARGS);
+  const vmm = command.connectVmm();
+  await vmm.version();
+  for (let i = 0; i < 50; i++) await vmm.map(0x1001n, 1);
+
+  vmm.connection.close('done');
+  await command.settle();
+
+  expect(command.err).toContain('was refused with EINVAL');
+  expect(command.err).toContain('disconnected: ');
+  command.signal('SIGTERM');
+  await command.code;
+});
+
+test('a VMM that does not read its answers does not hold up the end', async () => {
+  const command = await started(JSON_ARGS, {});
+  const { near, far } = command.connectPeer();
+  near.pause();
+  near.send(PROPOSAL);
+  await command.settle();
+  const unread = far.queuedBytes;
+  command.signal('SIGTERM');
+  await command.settle();
+  const before = far.over;
+
+  command.passTime();
+
+  expect(await command.code).toBe(0);
+  await command.settle();
+  expect([unread > 0, before, far.over]).toEqual([true, false, true]);
 });
 
 test.each([

@@ -44,7 +44,7 @@ export async function served(device: PciDevice, shared: boolean): Promise<Served
   const server = new VfioUserServer({
     device,
     files,
-    eventfds: { signal: ({ number }) => void rung.push(number) },
+    eventfds: { accepts: () => true, signal: ({ number }) => void rung.push(number) },
   });
   const client = await VfioUserClient.connect({
     open: () => {

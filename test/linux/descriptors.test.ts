@@ -287,15 +287,48 @@ describe.skipIf(noKoffi)('descriptors', () => {
     await turns();
     expect(openDescriptors()).toBe(before);
   });
+
+  test('all in use do not end a process that has no koffi', async () => {
+    const path = scratchPath();
+    const script = `
+      import { listen } from ${JSON.stringify(room)};
+      setTimeout(() => process.exit(), 20_000);
+      await listen(${JSON.stringify(path)}, (channel) => {
+        channel.start({ received: (bytes) => channel.send(bytes), idle() {}, drained() {}, closed() {} });
+      });
+      console.log('ready');
+    `;
+    const child = module(script, 60, { VIOMMU_NO_KOFFI: '1' });
+    await linesOf(child)('ready');
+
+    const many = await Promise.all(Array.from({ length: 80 }, () => connect(path)));
+    await turns();
+    for (const channel of many) channel.close();
+    const last = await connect(path);
+    const heard = new Heard();
+    last.start(heard);
+    last.send(pattern(1));
+    await heard.until((h) => h.bytes === 1 || h.closes.length > 0);
+    const { exitCode } = child;
+    last.close();
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+
+    expect(heard.bytes).toBe(1);
+    expect(exitCode).toBe(null);
+  });
 });
 
 const room = new URL('../../src/linux/index.ts', import.meta.url).href;
 
 /** A process that runs `script`, with so many descriptors at the most. */
-function module(script: string, descriptors: number): ChildProcess {
+function module(script: string, descriptors: number, env: NodeJS.ProcessEnv = {}): ChildProcess {
   const limited = `ulimit -n ${descriptors} && exec "$0" "$@"`;
   const command = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script];
-  return spawn('sh', ['-c', limited, ...command], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return spawn('sh', ['-c', limited, ...command], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  });
 }
 
 /** Waits for a line that a process prints. */

@@ -1,8 +1,13 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SendQueue } from '../../src/linux/send-queue.ts';
 import { Descriptor } from '../../src/vfio-user/index.ts';
 import { pattern } from './sockets.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 describe('a queue of what waits to be sent', () => {
   test('puts small messages together', () => {
@@ -46,6 +51,24 @@ describe('a queue of what waits to be sent', () => {
 
     expect([before, closed]).toEqual([[], [3]]);
     expect(queue.head()).toEqual({ bytes: pattern(9, 1), descriptors: [] });
+  });
+
+  test('keeps no bytes that were taken', async () => {
+    const queue = new SendQueue();
+    for (let i = 0; i < 10; i++) queue.push(pattern(100_000));
+    const kept: WeakRef<ArrayBufferLike>[] = [];
+    for (let head = queue.head(); head !== undefined; head = queue.head()) {
+      kept.push(new WeakRef(head.bytes.buffer));
+      queue.taken(head.bytes.length);
+    }
+
+    // What a WeakRef was made of in this turn stays until its end.
+    await new Promise((resolve) => setImmediate(resolve));
+    collectGarbage();
+
+    expect(kept.length).toBe(10);
+    expect(kept.filter((buffer) => buffer.deref() !== undefined)).toEqual([]);
+    expect(queue.length).toBe(0);
   });
 
   test('lets go of all descriptors when it is cleared', () => {

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { EventFd, linuxPlatform, MemfdRamBlock, mapFile, openDescriptors } from '../../src/linux/index.ts';
-import { needLibc } from '../../src/linux/libc.ts';
+import { F_SETFL, needLibc, O_APPEND } from '../../src/linux/libc.ts';
 import { DeviceRegion, PageCursor, RamRegion } from '../../src/memory/index.ts';
 import {
   Descriptor,
@@ -177,6 +177,20 @@ describe.skipIf(noKoffi)('shared files', () => {
     descriptor.release();
   });
 
+  test('a file that its peer makes appending is not written any more, and so does not grow', () => {
+    const descriptor = fileOf(pattern(2 * PAGE));
+    const file = opened(files.open(descriptor));
+    const { handler } = deviceOf(file);
+
+    needLibc('a test').fcntl(descriptor.number, F_SETFL, O_APPEND);
+
+    expect(handler.write(0, new Uint8Array(16))).toBe(false);
+    expect(handler.read(0, new Uint8Array(16))).toBe(true);
+    expect(Buffer.compare(readFileSync(scratchPath('ram')), pattern(2 * PAGE))).toBe(0);
+    file.release();
+    descriptor.release();
+  });
+
   test('a memfd that is not sealed may shrink too', () => {
     const libc = needLibc('a test');
     const fd = libc.memfd_create('unsealed', 2);
@@ -255,6 +269,61 @@ describe.skipIf(noKoffi)('shared files', () => {
     again.release();
     ram.close();
     other.close();
+  });
+
+  test.each([
+    ['memory', (): Descriptor => MemfdRamBlock.create('guest', 1).share.descriptor],
+    ['a file', (): Descriptor => fileOf(new Uint8Array(PAGE))],
+  ])('%s whose number is used again is not taken for what had it before', (_name, make) => {
+    const first = make();
+    const { number } = first;
+    const firstKey = files.identify(first);
+    first.release();
+    const ram = MemfdRamBlock.create('guest', 1);
+
+    const key = files.identify(ram.share.descriptor);
+
+    expect(ram.share.descriptor.number).toBe(number);
+    expect(key).not.toBe(firstKey);
+    expect(key).toBe(files.identify(ram.share.descriptor));
+    ram.close();
+  });
+
+  test('an eventfd whose number was a file has no identity', () => {
+    const file = fileOf(new Uint8Array(PAGE));
+    const { number } = file;
+    const key = files.identify(file);
+    file.release();
+    const bell = EventFd.create();
+
+    expect(key).toMatch(/^\d+:\d+$/);
+    expect(bell.descriptor.number).toBe(number);
+    expect(files.identify(bell.descriptor)).toBeUndefined();
+    bell.close();
+  });
+
+  test('descriptors of two files that come by turns are told apart', () => {
+    const [one, two] = [MemfdRamBlock.create('a', 1), fileOf(new Uint8Array(PAGE))];
+    const turns = [one.share.descriptor, two, two, one.share.descriptor, one.share.descriptor, two];
+
+    const keys = turns.map((descriptor) => files.identify(descriptor));
+
+    const [a, b] = keys;
+    expect(a).not.toBe(b);
+    expect(keys).toEqual([a, b, b, a, a, b]);
+    one.close();
+    two.release();
+  });
+
+  test('a file that grows contains its new pages only as far as it was opened', () => {
+    const descriptor = fileOf(pattern(2 * PAGE));
+    const file = opened(files.open(descriptor));
+
+    truncateSync(scratchPath('ram'), 4 * PAGE);
+
+    expect([file.contains(2), file.contains(3)]).toEqual([true, false]);
+    file.release();
+    descriptor.release();
   });
 
   test.each([

@@ -73,6 +73,29 @@ describe.skipIf(noKoffi)('a socket channel', () => {
     far.close();
   });
 
+  test('goes on sending in a turn that does not end while the peer reads, and then says that all is taken', async () => {
+    const { near, far } = await connectedEnds();
+    const [atNear, atFar] = [new Heard(), new Heard()];
+    near.start(atNear);
+    const room = 20_000;
+    while (near.queuedBytes === 0) near.send(pattern(room));
+    far.start(atFar);
+    // What the far end reads in this turn makes room that the near end has not heard of.
+    atFar.onReceived = () => {
+      if (atFar.reads.length > 1) return;
+      near.send(pattern(room));
+      queued = near.queuedBytes;
+    };
+    const before = near.queuedBytes;
+    let queued = before + room;
+    await atNear.until((h) => h.drains > 0);
+
+    expect(queued).toBeLessThan(before + room);
+    expect([near.queuedBytes, atNear.drains]).toEqual([0, 1]);
+    near.close();
+    far.close();
+  });
+
   test('hands over nothing while it is paused, and all of it afterwards', async () => {
     const { near, far } = await connectedEnds();
     const heard = new Heard();
@@ -103,6 +126,65 @@ describe.skipIf(noKoffi)('a socket channel', () => {
     expect(heard.reads.length).toBe(1);
     near.close();
     far.close();
+  });
+
+  test('ends when the peer goes while it is paused', async () => {
+    const { near, far } = await connectedEnds();
+    const heard = new Heard();
+    far.start(heard);
+    far.pause();
+    near.send(pattern(1000));
+    await turns();
+
+    near.close();
+    await heard.until((h) => h.closes.length > 0);
+
+    expect(heard.bytes).toBe(0);
+    expect(heard.closes).toEqual([undefined]);
+  });
+
+  test('ends when the peer goes without reading while it is paused', async () => {
+    const { near, far } = await connectedEnds();
+    const heard = new Heard();
+    far.start(heard);
+    far.send(pattern(1000));
+    far.pause();
+    await turns();
+
+    near.close();
+    await heard.until((h) => h.closes.length > 0);
+
+    expect(heard.closes).toEqual([undefined]);
+  });
+
+  test('ends when the peer goes while it is paused and has much to send', async () => {
+    const { near, far } = await connectedEnds();
+    const heard = new Heard();
+    far.start(heard);
+    far.pause();
+    far.send(pattern(2_000_000));
+    await turns();
+
+    near.close();
+    await heard.until((h) => h.closes.length > 0);
+
+    expect(far.queuedBytes).toBe(0);
+    expect(heard.closes).toEqual([undefined]);
+  });
+
+  test('goes on when it is resumed before the peer goes', async () => {
+    const { near, far } = await connectedEnds();
+    const heard = new Heard();
+    far.start(heard);
+    far.pause();
+    await turns();
+    far.resume();
+
+    near.send(pattern(1000));
+    near.close();
+    await heard.until((h) => h.closes.length > 0);
+
+    expect(heard.bytes).toBe(1000);
   });
 
   test('hears nothing before it is started', async () => {

@@ -226,6 +226,18 @@ describe('descriptors', () => {
     expect((await near.closed).message).toContain('3 descriptors came with one message, 2 are the most');
   });
 
+  test('of a message that begins behind the one at which the connection is closed are released', async () => {
+    const { near, raw } = pairWithRaw({ onCommand: () => near.close('no more') });
+    const descriptor = fakeDescriptor(7);
+    raw.send(message({}));
+    raw.send(message({ size: 48 }), [descriptor]);
+    descriptor.release();
+    await near.closed;
+    await settle();
+
+    expect(openFakeDescriptors()).toBe(0);
+  });
+
   test('held back with their commands are released at the end', async () => {
     const seen: IncomingCommand[] = [];
     const { near, raw } = pairWithRaw({ maxUnanswered: 1, onCommand: (command) => seen.push(command) });
@@ -338,6 +350,25 @@ describe('back-pressure', () => {
     expect(far.unanswered).toBe(1);
   });
 
+  test('commands are held back when their descriptors are many', async () => {
+    const seen: IncomingCommand[] = [];
+    const { near } = pair({ onCommand: (command) => seen.push(command) });
+    const descriptors = Array.from({ length: 16 }, (_, number) => fakeDescriptor(number));
+
+    for (let i = 0; i < 100; i++) near.post(Command.DMA_MAP, BYTES, descriptors);
+    await settle();
+    const before = seen.length;
+    for (let i = 0; i < 100; i++) {
+      releaseAll(seen[i]?.descriptors ?? []);
+      seen[i]?.reply();
+      await settle();
+    }
+
+    expect(before).toBe(16);
+    expect(seen.length).toBe(100);
+    releaseAll(descriptors);
+  });
+
   test('a peer that never reads is not fed without bound', async () => {
     const { far, raw } = pairWithFar({ onCommand: (command) => command.reply(new Uint8Array(1 << 20)) });
     raw.pause();
@@ -431,6 +462,64 @@ describe('the end', () => {
     expect((await near.closed).kind).toBe('closed-by-peer');
   });
 
+  test('by close amid held-back commands leaves alone those that were handed over', async () => {
+    const seen: IncomingCommand[] = [];
+    const { near, farConnection } = pair({
+      maxUnanswered: 1,
+      onCommand: (command) => {
+        seen.push(command);
+        if (seen.length === 2) command.reply();
+        if (seen.length === 3) farConnection.close('done');
+      },
+    });
+    const descriptors = [1, 2, 3, 4].map(fakeDescriptor);
+    const replies = descriptors.map((descriptor) => near.request(Command.DMA_MAP, BYTES, [descriptor]));
+    await settle();
+
+    seen[0]?.reply();
+    await near.closed;
+
+    const outcomes = await Promise.all(replies.map((reply) => reply.then(({ errno }) => errno, String)));
+    expect(outcomes).toEqual([0, 0, Errno.ENODEV, Errno.ENODEV]);
+    for (const command of seen) releaseAll(command.descriptors);
+    releaseAll(descriptors);
+  });
+
+  test('by close refuses what still comes, until the peer is quiet', async () => {
+    const timers = new FakeTimers();
+    const { near, farConnection } = pair({ timers, lingers: true, onCommand: () => {} });
+    farConnection.close('done');
+    const descriptor = fakeDescriptor(7);
+    const replies: Reply[] = [];
+    for (let i = 0; i < 3; i++) {
+      replies.push(await near.request(Command.DMA_MAP, new Uint8Array(32), [descriptor]));
+      timers.advance(40);
+    }
+    descriptor.release();
+    const open = near.isOpen;
+
+    timers.advance(100);
+
+    expect(replies.map(({ errno }) => errno)).toEqual([Errno.ENODEV, Errno.ENODEV, Errno.ENODEV]);
+    expect(open).toBe(true);
+    expect((await near.closed).kind).toBe('closed-by-peer');
+    expect(timers.pending).toBe(0);
+  });
+
+  test('by close comes in the end to a peer that never becomes quiet', async () => {
+    const timers = new FakeTimers();
+    const { near, farConnection } = pair({ timers, lingers: true, onCommand: () => {} });
+    farConnection.close('done');
+
+    for (let i = 0; i < 100; i++) {
+      near.post(Command.REGION_WRITE);
+      await settle();
+      timers.advance(40);
+    }
+
+    expect((await near.closed).kind).toBe('closed-by-peer');
+  });
+
   test('an answer after it goes nowhere', async () => {
     const seen: IncomingCommand[] = [];
     const { near, farConnection } = pair({ onCommand: (command) => seen.push(command) });
@@ -444,7 +533,7 @@ describe('the end', () => {
 
   test('comes when the peer answers nothing for too long', async () => {
     const timers = new FakeTimers();
-    const { near } = pair({ onCommand: () => {} }, { requestTimeout: { timers, milliseconds: 1000 } });
+    const { near } = pair({ onCommand: () => {} }, { timers, requestTimeout: 1000 });
     const request = near.request(Command.DEVICE_RESET);
     await settle();
 
@@ -458,10 +547,7 @@ describe('the end', () => {
   test('does not come while answers arrive, however slowly', async () => {
     const timers = new FakeTimers();
     const seen: IncomingCommand[] = [];
-    const { near } = pair(
-      { onCommand: (command) => seen.push(command) },
-      { requestTimeout: { timers, milliseconds: 1000 } },
-    );
+    const { near } = pair({ onCommand: (command) => seen.push(command) }, { timers, requestTimeout: 1000 });
     const replies: Promise<Reply>[] = Array.from({ length: 10 }, () => near.request(Command.DMA_MAP));
     await settle();
 
@@ -478,7 +564,8 @@ describe('the end', () => {
     const timers = new FakeTimers();
     const { far, raw } = pairWithFar({
       onCommand: (command) => command.reply(BYTES),
-      requestTimeout: { timers, milliseconds: 1000 },
+      timers,
+      requestTimeout: 1000,
     });
     raw.pause();
     raw.send(message({}));
@@ -491,13 +578,13 @@ describe('the end', () => {
 
   test('by close does not wait forever for a peer that never reads', async () => {
     const timers = new FakeTimers();
-    const { far, raw } = pairWithFar({ requestTimeout: { timers, milliseconds: 1000 } });
+    const { far, raw } = pairWithFar({ timers, requestTimeout: 1000 });
     raw.pause();
     far.post(Command.DEVICE_RESET);
     far.close('done');
     const waiting = raw.over;
 
-    timers.advance(1000);
+    timers.advance(2000);
     await settle();
 
     expect(waiting).toBe(false);
@@ -507,10 +594,11 @@ describe('the end', () => {
 
   test('leaves no timer behind', async () => {
     const timers = new FakeTimers();
-    const { near } = pair({ onCommand: () => {} }, { requestTimeout: { timers, milliseconds: 1000 } });
+    const { near } = pair({ onCommand: () => {} }, { timers, requestTimeout: 1000 });
     near.send(Command.DEVICE_RESET, undefined, undefined, () => {});
 
     near.close('done');
+    timers.advance(100);
     await settle();
 
     expect(timers.pending).toBe(0);

@@ -307,6 +307,31 @@ describe('a lost host that can be opened anew', () => {
     expectMirrored({ world, host, container });
   });
 
+  test('that was lost before its container was made is opened anew by the plug', async () => {
+    const { world, host, container: first } = await attached(4);
+    host.lose(true);
+    await first.detach();
+    const container = world.container(host);
+
+    const report = await container.attach();
+
+    expect(report.replayed).toBe(4);
+    expect(host.openings).toBe(1);
+    expectMirrored({ world, host, container });
+  });
+
+  test('that is lost while no device is plugged cuts nobody off', async () => {
+    const all = await attached(2);
+    await all.container.detach();
+    all.host.lose(true);
+
+    await all.container.attach();
+
+    expect(all.world.events).toEqual([]);
+    expect(all.world.quarantines).toEqual([]);
+    expectMirrored(all);
+  });
+
   test('that stays away refuses the next plug, and leaves no trace', async () => {
     const { world, host, container } = await attached(2);
     host.lose(true);

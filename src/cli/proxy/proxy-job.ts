@@ -77,7 +77,8 @@ class ProxyJob {
   #accept(channel: Channel): void {
     if (this.#serving !== undefined) {
       this.#session.view.say('another VMM was turned away: one is there already');
-      turnAway(channel, Errno.EBUSY, 'another VMM is being served', this.#world.platform.timers);
+      const gate = this.#session.gate(channel);
+      turnAway(gate, Errno.EBUSY, 'another VMM is being served', this.#world.platform.timers);
       return;
     }
     this.#serving = this.#serve(channel).finally(() => {
@@ -92,7 +93,7 @@ class ProxyJob {
     const reached = await reachServer(this.#world, connect, stopping, (sentence) => view.say(sentence));
     if ('why' in reached) {
       view.say(`the VMM was refused: ${reached.why}`);
-      turnAway(upstream, Errno.ENODEV, reached.why, platform.timers);
+      turnAway(this.#session.gate(upstream), Errno.ENODEV, reached.why, platform.timers);
       return;
     }
     const { files, timers } = platform;

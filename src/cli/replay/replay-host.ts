@@ -64,21 +64,34 @@ export class RecordedHost implements ReplayHost {
 
   barrier(): void | Promise<void> {
     this.#messages.barrier++;
-    this.#record.barrier();
+    const refusal = this.#recordsRefusal();
     try {
       const answer = this.#host.barrier();
-      return answer === undefined ? undefined : this.#answered(answer);
+      if (answer !== undefined) return this.#answered(answer, refusal);
     } catch (error) {
       this.#strike(error);
       throw error;
     }
+    if (refusal !== undefined) throw refusal;
   }
 
-  async #answered(answer: Promise<void>): Promise<void> {
+  /** What the host says counts for more: it has what the record has to be a copy of. */
+  async #answered(answer: Promise<void>, refusal: HostRefusedError | undefined): Promise<void> {
     try {
       await answer;
     } catch (error) {
       this.#strike(error);
+      throw error;
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
+  #recordsRefusal(): HostRefusedError | undefined {
+    try {
+      this.#record.barrier();
+      return undefined;
+    } catch (error) {
+      if (error instanceof HostRefusedError) return error;
       throw error;
     }
   }

@@ -5,6 +5,9 @@ import type { LiveView, ViewParts } from './live-view.ts';
 import type { LiveWorld } from './live-world.ts';
 import { OutputQueue } from './output-queue.ts';
 
+/** Milliseconds that peers have at the end to take what was sent last. */
+const LAST_MS = 1000;
+
 /** What a {@link LiveSession} needs of its command. */
 export interface LiveSessionOptions {
   readonly io: CommandIo;
@@ -26,6 +29,8 @@ export class LiveSession {
   readonly #stops: (() => void)[] = [];
   readonly #ended: Promise<void>;
   readonly #stopping: AbortController = new AbortController();
+  /** Aborted when no peer is there any more, at the end. */
+  readonly #left: AbortController = new AbortController();
   #failure: { readonly error: unknown } | undefined;
   #outputFull = false;
   #signalled = false;
@@ -58,7 +63,10 @@ export class LiveSession {
 
   /** `channel`, read only while output does not lag behind. */
   gate(channel: Channel): Channel {
-    const gate: GatedChannel = new GatedChannel(channel, () => void this.#gates.delete(gate));
+    const gate: GatedChannel = new GatedChannel(channel, () => {
+      this.#gates.delete(gate);
+      if (this.#stopping.signal.aborted && this.#gates.size === 0) this.#left.abort();
+    });
     this.#gates.add(gate);
     gate.setShut(this.#outputFull);
     return gate;
@@ -74,13 +82,32 @@ export class LiveSession {
     return this.#stopping.signal;
   }
 
-  /** Call it last. Resolves when everything is written; rejects with what made writing impossible. */
+  /**
+   * Call it last, when the connections are closed. Resolves when everything is written and every peer has taken what was
+   * sent to it, or had its time for that; rejects with what made writing impossible.
+   */
   async finish(): Promise<void> {
     // From here on a second SIGINT ends the process, whatever it waits for.
     for (const stop of this.#stops) stop();
     this.view.end();
-    await this.#queue.drained();
+    await Promise.all([this.#writeRest(), this.#endPeers()]);
     if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Whoever has stopped reading must not keep the command from ending. */
+  async #writeRest(): Promise<void> {
+    const written = new AbortController();
+    const drained = this.#queue.drained().then(() => written.abort());
+    await Promise.race([drained, this.#options.world.clock.wait(LAST_MS, written.signal)]);
+    if (written.signal.aborted) return;
+    const { io } = this.#options;
+    io.err('viommu: standard output is not being read, and what was still to be written there is lost\n');
+    io.giveUp();
+  }
+
+  async #endPeers(): Promise<void> {
+    if (this.#gates.size > 0) await this.#options.world.clock.wait(LAST_MS, this.#left.signal);
+    for (const gate of this.#gates) gate.close(true);
   }
 
   #setOutputFull(full: boolean): void {

@@ -12,8 +12,10 @@ import { PacedRemarks } from './paced-remarks.ts';
 
 /** Where a command that runs on shows what happens. */
 export interface LiveView {
-  /** One sentence about the connection: that somebody came, went, did something wrong. */
+  /** One sentence about a connection: that somebody came, went, broke the protocol. */
   say(sentence: string): void;
+  /** One sentence about an operation: why it was refused. However many there are, none takes the place of one that is said. */
+  remark(sentence: string): void;
   /** One DMA event. `who` and `leading` tell sides apart where there are several. */
   dma(op: 'map' | 'unmap', event: DmaEvent, who?: string, leading?: LeadingKeys): void;
   /** A message that a proxy passed on. */
@@ -33,13 +35,19 @@ export interface ViewParts {
 
 /** Lines of JSON on standard output, sentences on standard error. */
 export function jsonView({ io, queue, clock }: ViewParts): LiveView {
-  const remarks = new PacedRemarks(clock, (line) => io.err(`viommu: ${line}\n`));
+  const line = (text: string): void => io.err(`viommu: ${text}\n`);
+  const remarks = new PacedRemarks(clock, line);
+  const sayings = new PacedRemarks(clock, line);
   return {
-    say: (sentence) => remarks.add(sentence),
+    say: (sentence) => sayings.add(sentence),
+    remark: (sentence) => remarks.add(sentence),
     dma: (op, event, _who, leading) => queue.write(dmaLine(op, event, clock.now(), leading)),
     passed: (message) => queue.write(passedLine(message, clock.now())),
     ledger: (snapshot) => queue.writeAll(ledgerJson(snapshot)),
-    end: () => remarks.end(),
+    end: () => {
+      sayings.end();
+      remarks.end();
+    },
   };
 }
 
@@ -73,6 +81,7 @@ export function peopleView(parts: ViewParts, { verbose, refusals, summary }: Peo
     queue.write(`${erase()}${style.aside(timeOfDay(clock.now()))}  ${text}\n${status}`);
   };
   const remarks = new PacedRemarks(clock, line);
+  const sayings = new PacedRemarks(clock, line);
   const milliseconds = live ? TERMINAL_MS : LINES_MS;
   const stop = clock.every(milliseconds, () => {
     // Somebody who reads slowly is not helped by more of the same.
@@ -88,7 +97,8 @@ export function peopleView(parts: ViewParts, { verbose, refusals, summary }: Peo
     status = next;
   });
   return {
-    say: (sentence) => remarks.add(sentence),
+    say: (sentence) => sayings.add(sentence),
+    remark: (sentence) => remarks.add(sentence),
     dma: (op, event, who) => {
       const text = `${who === undefined ? '' : `${who}: `}${eventText(op, event)}`;
       if (verbose) line(text);
@@ -112,6 +122,7 @@ export function peopleView(parts: ViewParts, { verbose, refusals, summary }: Peo
       stop();
       queue.write(erase());
       status = '';
+      sayings.end();
       remarks.end();
     },
   };

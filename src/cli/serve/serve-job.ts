@@ -51,7 +51,9 @@ class ServeJob {
     const observer: Observer = {
       observe: ({ kind, message }) => {
         // Told with what was mapped, by the event.
-        if (kind !== 'client-gone') this.#session.view.say(message);
+        if (kind === 'client-gone') return;
+        if (kind === 'client-turned-away') this.#session.view.say(message);
+        else this.#session.view.remark(message);
       },
     };
     this.#device = options.device === 'edu' ? eduDevice({ observer }) : probeDevice();

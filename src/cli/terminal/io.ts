@@ -8,6 +8,8 @@ export interface CommandIo {
    * @throws OutputClosedError when nobody reads any more; OutputError when it cannot be written
    */
   out(text: string): Promise<void>;
+  /** Throws away what was given to `out` and has not been written: its reader does not read. */
+  giveUp(): void;
   /** Writes to standard error. Never fails: there is nowhere left to say so. */
   err(text: string): void;
   /** Whether standard output, or standard error, is a terminal that a person looks at. */
@@ -31,17 +33,30 @@ export class OutputError extends Error {
   readonly code = 'VIOMMU_OUTPUT';
 }
 
+/** The surroundings of a process. */
+export interface ProcessIo extends CommandIo {
+  /** Whether something was given up: only an end by force does not wait for it. */
+  readonly gaveUp: boolean;
+}
+
 /** The surroundings of this process. Call it once: it takes over the errors of both streams. */
-export function processIo(): CommandIo {
+export function processIo(): ProcessIo {
   const { stdout, stderr, env } = process;
   // Without listeners a broken pipe would end the process with a stack trace; each write learns of it by itself.
   stdout.on('error', () => {});
   stderr.on('error', () => {});
+  let gaveUp = false;
   return {
     out: (text) =>
       new Promise((resolve, reject) => {
         stdout.write(text, (error) => (error ? reject(outputFailure(error)) : resolve()));
       }),
+    giveUp: () => {
+      gaveUp = true;
+    },
+    get gaveUp() {
+      return gaveUp;
+    },
     err: (text) => void stderr.write(text),
     outIsTerminal: stdout.isTTY,
     errIsTerminal: stderr.isTTY,

@@ -40,6 +40,8 @@ export interface Agreement {
   readonly maxDataXferSize: number;
   /** Descriptors that the server takes in one message. */
   readonly maxMsgFds: number;
+  /** Whether mappings may name the file of the last descriptor: see `DmaMap.sameFile`. */
+  readonly sameFile: boolean;
 }
 
 /**
@@ -56,6 +58,7 @@ export async function agree(connection: Connection, maxDmaMaps: number | undefin
       maxDataXferSize: DEFAULT_MAX_DATA_XFER_SIZE,
       maxDmaMaps: maxDmaMaps ?? MAX_DMA_MAPS,
       pgsizes: DEFAULT_PGSIZES,
+      ...(connection.passesDescriptors ? { viommu: { sameFile: true } } : {}),
     },
   };
   const version = await ask(connection, Command.VERSION, versionRequest.encode(proposal), versionReply);
@@ -91,6 +94,7 @@ export async function agree(connection: Connection, maxDmaMaps: number | undefin
     // A server's larger messages would not be taken here.
     maxDataXferSize: Math.min(size, DEFAULT_MAX_DATA_XFER_SIZE),
     maxMsgFds: capabilities.maxMsgFds ?? UNSTATED_MAX_MSG_FDS,
+    sameFile: connection.passesDescriptors && capabilities.viommu?.sameFile === true,
   };
 }
 

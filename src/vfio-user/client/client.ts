@@ -1,11 +1,14 @@
 import type { Mapping } from '../../iommu/index.ts';
 import type { HostIommu, HostIommuLimits, RamSlice } from '../../vfio/index.ts';
 import type { CloseReason } from '../close-reason.ts';
+import type { Connection } from '../connection.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { DeviceInfo, IrqInfo, SetIrqs, VersionMessage } from '../wire/index.ts';
 import type { DeviceRegionInfo } from './device-access.ts';
 import type { VfioUserClientOptions } from './options.ts';
 import { ClientSession } from './session.ts';
+
+const CLOSED = 'the client was closed';
 
 /**
  * The client's side of vfio-user: a device in another process, and the host IOMMU for what that device may reach.
@@ -15,13 +18,16 @@ import { ClientSession } from './session.ts';
  * RAM by messages, which the client answers, for what is mapped and as the mapping allows.
  *
  * @example
- * const client = await VfioUserClient.connect({ open: () => connect('/run/device.sock') });
+ * const { timers } = linuxPlatform();
+ * const client = await VfioUserClient.connect({ open: () => connect('/run/device.sock'), timers });
  * const device = await machine.plug({ bus: machine.pci, device: 3, name: 'device' }, client);
  */
 export class VfioUserClient implements HostIommu {
   readonly name: string;
   readonly #options: VfioUserClientOptions;
   #session: ClientSession;
+  /** The connection of an opening that is under way. */
+  #opening: Connection | undefined;
   #reopening: Promise<void> | undefined;
   #closed = false;
   #lostListener: (() => void) | undefined;
@@ -93,7 +99,8 @@ export class VfioUserClient implements HostIommu {
   }
 
   /**
-   * Ends the connection, if it has not ended, and opens another. The server has to forget everything of the first.
+   * Ends the connection, if it has not ended, and opens another. The server has to forget everything of the first: a
+   * device that is plugged in then counts as lost, and the release of its container opens the connection itself.
    *
    * @throws what {@link connect} throws; Error when the client was closed
    */
@@ -104,10 +111,11 @@ export class VfioUserClient implements HostIommu {
     return this.#reopening;
   }
 
-  /** Ends the connection for good, when an opening that is under way has ended. Unplug first: what is mapped then counts as lost. */
+  /** Ends the connection for good, and an opening that is under way. Unplug first: what is mapped then counts as lost. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#session.end('the client was closed');
+    this.#opening?.close(CLOSED);
+    this.#end(CLOSED);
     await this.#reopening?.catch(() => {});
     await this.#session.connection.closed;
   }
@@ -151,15 +159,35 @@ export class VfioUserClient implements HostIommu {
   }
 
   async #reopen(): Promise<void> {
-    if (this.#closed) throw new Error(`${this.name} was closed: connect anew`);
-    this.#session.end('the connection is opened anew');
-    const session = await ClientSession.open(this.#options);
-    if (this.#closed) {
-      session.end('the client was closed');
-      throw new Error(`${this.name} was closed: connect anew`);
+    if (this.#closed) throw this.#closedError();
+    this.#end('the connection is opened anew');
+    try {
+      const session = await ClientSession.open(this.#options, (connection) => {
+        this.#opening = connection;
+        if (this.#closed) connection.close(CLOSED);
+      });
+      if (this.#closed) session.end(CLOSED);
+      else {
+        this.#session = session;
+        this.#watch(session);
+      }
+    } catch (error) {
+      if (!this.#closed) throw error;
+    } finally {
+      this.#opening = undefined;
     }
-    this.#session = session;
-    this.#watch(session);
+    if (this.#closed) throw this.#closedError();
+  }
+
+  /** Ends the present connection. Whoever has something mapped through it is to hear that it is gone. */
+  #end(reason: string): void {
+    const { isOpen } = this.#session.connection;
+    this.#session.end(reason);
+    if (isOpen) this.#lostListener?.();
+  }
+
+  #closedError(): Error {
+    return new Error(`${this.name} was closed: connect anew`);
   }
 
   #watch(session: ClientSession): void {

@@ -5,27 +5,15 @@ import { ConnectionLostError } from '../close-reason.ts';
 import type { Reply } from '../command.ts';
 import type { Connection } from '../connection.ts';
 import type { Descriptor } from '../descriptor.ts';
-import { Command, dmaMapRequest, dmaUnmapRequest, Errno, errnoName } from '../wire/index.ts';
+import { Command, DmaMapPayload, dmaUnmapRequest, Errno, errnoName } from '../wire/index.ts';
 import { BlockPages } from './block-pages.ts';
 import type { MappedRam } from './dma-responder.ts';
 import { type Operation, OperationQueue } from './operation-queue.ts';
 import { remedyFor } from './remedies.ts';
-import { isShared } from './shared-ram.ts';
-import { type Stretch, Stretches } from './stretches.ts';
+import { type AnsweredOperation, ON_THE_WAY, SentOperations } from './sent-operations.ts';
+import { Stretches } from './stretches.ts';
 
-/** Operations that the server may owe an answer for. More would not make it faster, only fill its queue. */
-const ON_THE_WAY = 4096;
-
-/** An operation that was sent. */
-interface Sent extends Operation {
-  readonly stretch: Stretch;
-  /** Of a map: whether the ledger has it. It has not while what it replaces is still being unmapped. */
-  readonly entered: boolean;
-  /** The server's answer; undefined until it comes. */
-  errno: number | undefined;
-  /** Why, when it was refused here. */
-  reason: string | undefined;
-}
+const CLOSED_FILE = 'the file of this RAM was closed: keep it open while it is mapped';
 
 /** How a pipeline reaches the server. */
 export interface PipelineOptions {
@@ -33,6 +21,8 @@ export interface PipelineOptions {
   readonly name: string;
   /** Whether descriptors are sent with mappings. */
   readonly descriptors: boolean;
+  /** Whether a mapping may name the file of the last descriptor instead of bringing it: see `DmaMap.sameFile`. */
+  readonly sameFile: boolean;
   /** Operations that may wait to be sent; when there are more the connection is ended. */
   readonly maxWaiting: number;
 }
@@ -48,14 +38,13 @@ export class MappingPipeline implements MappedRam {
   readonly #connection: Connection;
   readonly #options: PipelineOptions;
   readonly #waiting: OperationQueue = new OperationQueue();
-  /** What was sent, from `#firstSent` on, oldest first, answered or not. */
-  #sent: Sent[] = [];
-  #firstSent = 0;
-  /** Maps among them that the ledger has not. */
-  #notEntered = 0;
+  readonly #sent: SentOperations = new SentOperations();
+  readonly #payload: DmaMapPayload = new DmaMapPayload();
   readonly #ledger: Ledger = new Ledger();
   readonly #blocks: BlockPages = new BlockPages();
   readonly #stretches: Stretches = new Stretches();
+  /** The last descriptor that was sent. */
+  #lastFile: Descriptor | undefined;
   #pumping = false;
   #lost: ConnectionLostError | undefined;
 
@@ -67,7 +56,7 @@ export class MappingPipeline implements MappedRam {
 
   /** Operations that were sent and not answered in their turn. */
   get onTheWay(): number {
-    return this.#sent.length - this.#firstSent;
+    return this.#sent.length;
   }
 
   /** Operations that were not sent yet. */
@@ -105,14 +94,11 @@ export class MappingPipeline implements MappedRam {
       const { iova, pages, target, flags } = held;
       return { iova, pages, access: flags as Access, ram: this.#blocks.slice(target) };
     }
-    if (this.#notEntered === 0) return undefined;
-    for (let i = this.#sent.length - 1; i >= this.#firstSent; i--) {
-      const { op, iova, pages, access, target, entered, errno } = this.#sent[i] as Sent;
-      if (op === 'map' && !entered && (errno ?? 0) === 0 && iova <= page && page < iova + pages) {
-        return { iova, pages, access, ram: this.#blocks.slice(target) };
-      }
-    }
-    return undefined;
+    // A map that replaces what is still being unmapped is not in the ledger yet.
+    const sent = this.#sent.findMap(page);
+    if (sent === undefined) return undefined;
+    const { iova, pages, access, target } = sent;
+    return { iova, pages, access, ram: this.#blocks.slice(target) };
   }
 
   #added(): void {
@@ -139,102 +125,78 @@ export class MappingPipeline implements MappedRam {
     const stretch = this.#stretches.sent();
     const { op, iova, pages, target, access } = operation;
     const entered = op === 'map' && this.#ledger.insert(iova, pages, target, access);
-    if (op === 'map' && !entered) this.#notEntered++;
-    const sent: Sent = {
-      op,
-      iova,
-      pages,
-      target,
-      access,
-      stretch,
-      entered,
-      errno: undefined,
-      reason: undefined,
-    };
-    this.#sent.push(sent);
-    if (op === 'unmap') {
-      const payload = dmaUnmapRequest.encode({
-        dirtyBitmap: false,
-        all: false,
-        address: addressOf(iova),
-        size: bytesOf(pages),
-      });
-      this.#connection.send(Command.DMA_UNMAP, payload, undefined, (reply) => this.#answered(sent, reply));
-    } else {
-      this.#sendMap(sent);
+    const slot = this.#sent.add(operation, stretch, entered);
+    if (op === 'map') {
+      this.#sendMap(slot, operation);
+      return;
     }
-  }
-
-  #sendMap(sent: Sent): void {
-    const { iova, pages, access } = sent;
-    const { block, page } = this.#blocks.slice(sent.target);
-    let offset = addressOf(page);
-    let descriptors: Descriptor[] | undefined;
-    if (isShared(block)) {
-      const { descriptor, offset: begin } = block.share;
-      offset += begin;
-      if (descriptor.closed) {
-        sent.reason = 'the file of this RAM was closed: keep it open while it is mapped';
-        this.#answer(sent, Errno.EBADF);
-        return;
-      }
-      if (this.#options.descriptors) descriptors = [descriptor];
-    }
-    const payload = dmaMapRequest.encode({
-      read: (access & 1) !== 0,
-      write: (access & 2) !== 0,
-      offset,
+    const payload = dmaUnmapRequest.encode({
+      dirtyBitmap: false,
+      all: false,
       address: addressOf(iova),
       size: bytesOf(pages),
     });
-    this.#connection.send(Command.DMA_MAP, payload, descriptors, (reply) => this.#answered(sent, reply));
+    this.#connection.send(Command.DMA_UNMAP, payload, undefined, this.#answered, undefined, slot);
   }
 
-  #answered(sent: Sent, reply: Reply | undefined): void {
+  #sendMap(slot: number, { iova, pages, target, access }: Operation): void {
+    const { first, descriptor, filePage } = this.#blocks.at(target);
+    let descriptors: Descriptor[] | undefined;
+    let sameFile = false;
+    if (descriptor !== undefined) {
+      if (descriptor.closed) {
+        this.#sent.refuseClosed(slot, Errno.EBADF);
+        this.#takeEffect();
+        return;
+      }
+      // With its descriptor a mapping costs the kernel some 3 µs more.
+      sameFile = this.#options.sameFile && descriptor === this.#lastFile;
+      if (this.#options.descriptors && !sameFile) {
+        descriptors = [descriptor];
+        this.#lastFile = descriptor;
+      }
+    }
+    const payload = this.#payload.fill(iova, pages, filePage + target - first, access, sameFile);
+    this.#connection.send(Command.DMA_MAP, payload, descriptors, this.#answered, undefined, slot);
+  }
+
+  /** One for all: a closure for each operation would live until its answer. */
+  readonly #answered = (reply: Reply | undefined, slot: number): void => {
     // The connection says itself why it is lost.
     if (reply === undefined) return;
     for (const descriptor of reply.descriptors) descriptor.release();
-    this.#answer(sent, reply.errno);
-  }
+    this.#sent.answer(slot, reply.errno);
+    this.#takeEffect();
+  };
 
-  #answer(sent: Sent, errno: number): void {
-    sent.errno = errno;
-    while (this.#firstSent < this.#sent.length) {
-      const oldest = this.#sent[this.#firstSent] as Sent;
-      if (oldest.errno === undefined) break;
-      this.#firstSent++;
-      this.#takeEffect(oldest, oldest.errno);
-    }
-    if (this.#firstSent * 2 > this.#sent.length) {
-      this.#sent = this.#sent.slice(this.#firstSent);
-      this.#firstSent = 0;
-    }
+  /** Lets take effect what was answered, as far as nothing before it is unanswered. */
+  #takeEffect(): void {
+    for (let next = this.#sent.shift(); next !== undefined; next = this.#sent.shift()) this.#apply(next);
     this.#pump();
     if (this.#sent.length === 0 && this.#ledger.size === 0 && this.#waiting.length === 0) {
       this.#blocks.clear();
     }
   }
 
-  #takeEffect(sent: Sent, errno: number): void {
-    const { op, iova, pages, target, access, stretch } = sent;
+  #apply({ op, iova, pages, target, access, stretch, entered, errno, closedFile }: AnsweredOperation): void {
     if (op === 'map') {
-      if (!sent.entered) this.#notEntered--;
-      if (errno === 0 && !sent.entered) this.#ledger.insert(iova, pages, target, access);
-      if (errno !== 0 && sent.entered) this.#ledger.remove(iova, pages);
+      if (errno === 0 && !entered) this.#ledger.insert(iova, pages, target, access);
+      if (errno !== 0 && entered) this.#ledger.remove(iova, pages);
     } else if (errno === 0 || errno === Errno.ENOENT) {
       this.#ledger.remove(iova, pages);
     }
-    const reason = sent.reason ?? remedyFor(errno);
-    const refusal = errno === 0 ? undefined : { op, iova, pages, errno: errnoName(errno), reason };
-    this.#stretches.dealtWith(stretch, refusal);
+    if (errno === 0) {
+      this.#stretches.dealtWith(stretch, undefined);
+      return;
+    }
+    const reason = closedFile ? CLOSED_FILE : remedyFor(errno);
+    this.#stretches.dealtWith(stretch, { op, iova, pages, errno: errnoName(errno), reason });
   }
 
   #lose(error: ConnectionLostError): void {
     this.#lost = error;
     this.#waiting.clear();
-    this.#sent = [];
-    this.#firstSent = 0;
-    this.#notEntered = 0;
+    this.#sent.clear();
     this.#ledger.clear();
     this.#blocks.clear();
     this.#stretches.lose(error);

@@ -8,11 +8,11 @@ export interface VfioUserClientOptions {
   readonly open: () => Promise<Channel>;
   /** The server's name for people. */
   readonly name?: string;
-  /** Needed for `requestTimeout`. */
+  /** For `requestTimeout`. Without them a server that hangs hangs its barriers, and with them the guest. */
   readonly timers?: Timers;
   /**
-   * Milliseconds without any answer, while answers are owed, after which the server counts as lost. It may take as long
-   * as it likes as long as it answers something. Without it, a server that hangs hangs its barriers.
+   * Milliseconds without any answer, while answers are owed, after which the server counts as lost: 30,000 when left
+   * out, 0 for never. It may take as long as it likes as long as it answers something.
    */
   readonly requestTimeout?: number;
   /** Hears of `server-connected` and `server-lost`. */

@@ -13,6 +13,7 @@ import type { VfioUserClientOptions } from './options.ts';
 const WAITING_PER_MAPPING = 4;
 const LEAST_WAITING = 65_536;
 const MOST_WAITING = 2 ** 23;
+const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 
 /** One connection of a client, from the agreement to its end. */
 export class ClientSession {
@@ -27,7 +28,7 @@ export class ClientSession {
   #ended = false;
 
   private constructor(connection: Connection, agreement: Agreement) {
-    const { maxDmaMaps, maxMsgFds, pgsizes } = agreement;
+    const { maxDmaMaps, maxMsgFds, pgsizes, sameFile } = agreement;
     this.name = connection.name;
     this.connection = connection;
     this.agreement = agreement;
@@ -43,13 +44,22 @@ export class ClientSession {
     this.pipeline = new MappingPipeline(connection, {
       name: connection.name,
       descriptors: this.sharesMemory,
+      sameFile,
       maxWaiting: Math.min(LEAST_WAITING + WAITING_PER_MAPPING * maxDmaMaps, MOST_WAITING),
     });
   }
 
-  /** Opens a channel and agrees with the server; when that fails the channel is closed again. */
-  static async open(options: VfioUserClientOptions): Promise<ClientSession> {
-    const { name = 'the vfio-user server', timers, requestTimeout, maxDmaMaps } = options;
+  /**
+   * Opens a channel and agrees with the server; when that fails the channel is closed again.
+   *
+   * @param opened called with the connection before anything is asked of the server, which may take its time to answer
+   */
+  static async open(
+    options: VfioUserClientOptions,
+    opened?: (connection: Connection) => void,
+  ): Promise<ClientSession> {
+    const { name = 'the vfio-user server', timers, maxDmaMaps } = options;
+    const milliseconds = options.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT_MS;
     const channel: Channel = await options.open();
     let responder: DmaResponder | undefined;
     const connection = new Connection(channel, {
@@ -62,10 +72,10 @@ export class ClientSession {
           command.fail(Errno.ENODEV);
         }
       },
-      ...(timers === undefined || requestTimeout === undefined
-        ? {}
-        : { requestTimeout: { timers, milliseconds: requestTimeout } }),
+      timers,
+      requestTimeout: milliseconds === 0 ? undefined : milliseconds,
     });
+    opened?.(connection);
     try {
       const session = new ClientSession(connection, await agree(connection, maxDmaMaps));
       responder = new DmaResponder(session.pipeline, DEFAULT_MAX_DATA_XFER_SIZE);

@@ -31,7 +31,12 @@ export class Stretches {
 
   /** The oldest operation that was queued and not sent is being sent. Its stretch, for {@link dealtWith}. */
   sent(): Stretch {
-    const stretch = this.#ended.find((ended) => ended.stretch.unsent > 0)?.stretch ?? this.#last;
+    let stretch = this.#last;
+    for (const ended of this.#ended) {
+      if (ended.stretch.unsent === 0) continue;
+      stretch = ended.stretch;
+      break;
+    }
     stretch.unsent--;
     return stretch;
   }

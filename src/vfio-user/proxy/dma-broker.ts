@@ -192,7 +192,8 @@ export class DmaBroker {
     const echo = answer.command.payload.slice(0, UNMAP_BYTES);
     const done = (): void => {
       if (--waiting > 0) return;
-      this.#reports.decided('unmap', echo, 0, leaving.length);
+      const count = leaving.filter((mapping) => !isRefused(mapping)).length;
+      this.#reports.decided('unmap', echo, 0, count);
       this.#answers.settle(answer, 0, echo);
     };
     for (const mapping of leaving) this.#leave(mapping);
@@ -218,8 +219,8 @@ export class DmaBroker {
     const request = answer.command.payload.slice();
     this.#leave(mapping);
     this.#book.unmapForBitmap(server, request, ({ errno, payload }) => {
-      if (errno === 0) this.#files.done(mapping.file);
-      else if (mapping.errno === 0) this.#stay(mapping);
+      if (errno === 0 || isRefused(mapping)) this.#files.done(mapping.file);
+      else this.#stay(mapping);
       this.#reports.decided('unmap', request, errno, errno === 0 ? 1 : 0);
       this.#answers.settle(answer, errno, payload);
     });
@@ -265,4 +266,9 @@ export class DmaBroker {
     this.#reports.decided(op, answer.command.payload, errno, 0);
     this.#answers.settle(answer, errno);
   }
+}
+
+/** Whether the server has refused it. */
+function isRefused({ errno }: VmmMapping): boolean {
+  return errno !== undefined && errno !== 0;
 }

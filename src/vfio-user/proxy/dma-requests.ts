@@ -37,8 +37,10 @@ export interface AskedRange {
 export function readMap({ payload, descriptors }: IncomingCommand): AskedMap | number {
   const decoded = dmaMapRequest.decode(payload);
   if (!decoded.ok) return decoded.errno;
-  const { read, write, offset, address, size } = decoded.value;
+  const { read, write, sameFile, offset, address, size } = decoded.value;
   const access = ((read ? 1 : 0) | (write ? 2 : 0)) as Access;
+  // What was not agreed on, as the proxy leaves it out of VERSION.
+  if (sameFile === true) return Errno.EINVAL;
   if (access === 0 || descriptors.length > 1 || !isWholePages(address, size, offset)) return Errno.EINVAL;
   const shared = descriptors.length === 1;
   return { iova: pageOf(address), pages: pagesIn(size), offset: pageOf(offset), access, shared };

@@ -37,6 +37,11 @@ export class Lane {
     this.#changed = changed;
   }
 
+  /** Roughly what the commands that wait take up, in bytes. */
+  get waitingBytes(): number {
+    return this.#bytes;
+  }
+
   /** Sends a command. Payload and descriptors stay the caller's. `taken` as in {@link Connection.send}. */
   send(command: number, payload: Uint8Array, descriptors: readonly Descriptor[], taken: ReplyTaken): void {
     this.#put({

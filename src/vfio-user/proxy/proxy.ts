@@ -27,7 +27,10 @@ export interface VfioUserProxyOptions {
   readonly downstream: Channel;
   /** Recognises the files behind mappings. Without it a map of shared memory that is there already is refused, and shared memory is not merged. */
   readonly files?: SharedFiles | undefined;
-  /** For `limits.patience`. */
+  /**
+   * For `limits.patience`, and against peers that never read: one that the other side has to wait for ends the proxy
+   * when it has read nothing for 30 seconds, and none keeps its connection after the end.
+   */
   readonly timers?: Timers | undefined;
   /** Hears `limited-version` and `server-full`. */
   readonly observer?: Observer | undefined;
@@ -74,19 +77,23 @@ export class VfioUserProxy {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    const passed = events?.passed?.bind(events);
-    const shared = connectionOptions(this.#limits, options.timers);
-    const server = {
-      ...shared,
-      name: 'the server',
-      onCommand: (command: IncomingCommand) => this.#fromServer(command),
-    };
-    const vmm = {
-      ...shared,
-      name: 'the VMM',
-      onCommand: (command: IncomingCommand) => this.#fromVmm(command),
-    };
-    this.#server = new Side('server', options.downstream, server, passed);
+    const { timers } = options;
+    const shared = connectionOptions(this.#limits, timers);
+    const side = (name: Side['name'], channel: Channel): Side =>
+      new Side({
+        name,
+        channel,
+        timers,
+        connection: {
+          ...shared,
+          lingers: name === 'vmm',
+          name: name === 'vmm' ? 'the VMM' : 'the server',
+          onCommand: (command) => (name === 'vmm' ? this.#fromVmm(command) : this.#fromServer(command)),
+        },
+        passed: events?.passed?.bind(events),
+        stuck: (why) => this.#end(name, { kind: 'timeout', message: why }),
+      });
+    this.#server = side('server', options.downstream);
     this.#broker = new DmaBroker({
       send: (command, payload, descriptors, taken) =>
         this.#server.lane.send(command, payload, descriptors, taken),
@@ -97,7 +104,7 @@ export class VfioUserProxy {
       merge: options.merge ?? false,
     });
     this.#broker.maximum = this.#limits.maxDmaMaps;
-    this.#vmm = new Side('vmm', options.upstream, vmm, passed);
+    this.#vmm = side('vmm', options.upstream);
     this.#vmm.join(this.#server);
     this.#server.join(this.#vmm);
     void this.#vmm.connection.closed.then((reason) => this.#end('vmm', reason));
@@ -114,7 +121,7 @@ export class VfioUserProxy {
     return this.#broker.serverMappings();
   }
 
-  /** Ends both connections; what was passed on still goes out. */
+  /** Ends both connections; what was passed on still goes out, if its receiver takes it within five seconds. */
   close(reason = 'the proxy was closed'): void {
     this.#end('here', { kind: 'closed-here', message: reason });
   }
@@ -197,10 +204,7 @@ export class VfioUserProxy {
       here: 'both connections were ended',
     };
     const end: ProxyEnd = { side, message: `${message}: ${consequence[side]}`, reason };
-    for (const { lane, connection } of [this.#vmm, this.#server]) {
-      lane.close();
-      connection.close(message);
-    }
+    for (const side of [this.#vmm, this.#server]) side.end(message);
     this.#broker.close();
     this.#events?.ended?.(end);
     this.#resolveClosed(end);
@@ -210,10 +214,11 @@ export class VfioUserProxy {
 function connectionOptions(
   { maxMsgFds, maxDataXferSize, patience }: ProxyLimits,
   timers: Timers | undefined,
-): Pick<ConnectionOptions, 'maxMessageBytes' | 'maxDescriptors' | 'requestTimeout'> {
+): Pick<ConnectionOptions, 'maxMessageBytes' | 'maxDescriptors' | 'timers' | 'requestTimeout'> {
   return {
     maxMessageBytes: maxDataXferSize + MESSAGE_OVERHEAD,
     maxDescriptors: maxMsgFds,
-    ...(timers === undefined || patience === 0 ? {} : { requestTimeout: { timers, milliseconds: patience } }),
+    timers,
+    requestTimeout: patience === 0 ? undefined : patience,
   };
 }

@@ -89,7 +89,7 @@ export class ServerBook {
    */
   unmapForBitmap(mapping: ServerMapping, request: Uint8Array, done: (reply: Reply) => void): void {
     this.#sendUnmap(mapping, request, (reply) => {
-      if (reply.errno !== 0) {
+      if (reply.errno !== 0 && mapping.state !== 'refused') {
         mapping.leaving = false;
         this.#size++;
       }

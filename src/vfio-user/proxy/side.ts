@@ -3,12 +3,27 @@ import type { IncomingCommand } from '../command.ts';
 import { Connection, type ConnectionOptions } from '../connection.ts';
 import { releaseAll } from '../descriptor.ts';
 import { commandName, errnoName, HEADER_BYTES } from '../wire/index.ts';
+import type { Timers } from '../platform.ts';
 import type { PassedMessage } from './events.ts';
 import { Lane } from './lane.ts';
+import { StuckWatch } from './stuck-watch.ts';
 import { ThrottledChannel } from './throttled-channel.ts';
 
 /** Bytes that a side has not taken, beyond which the other is not read. */
 const MOST_UNREAD_BYTES = 8 << 20;
+/** How long a side has at the end to take what was passed on to it. */
+const LINGER_MS = 5000;
+
+/** What a side is made of. */
+export interface SideOptions {
+  readonly name: 'vmm' | 'server';
+  readonly channel: Channel;
+  readonly connection: ConnectionOptions;
+  readonly timers: Timers | undefined;
+  readonly passed: ((message: PassedMessage) => void) | undefined;
+  /** The peer has read nothing for long while the other side waits for that; `why` is a sentence. */
+  readonly stuck: (why: string) => void;
+}
 
 /** One of a proxy's two peers. */
 export class Side {
@@ -16,22 +31,27 @@ export class Side {
   readonly connection: Connection;
   readonly lane: Lane;
   readonly #channel: ThrottledChannel;
+  readonly #timers: Timers | undefined;
+  readonly #stuckWatch: StuckWatch;
   readonly #passed: ((message: PassedMessage) => void) | undefined;
   /** Where this side's commands go. */
   #other: Side | undefined;
 
-  constructor(
-    name: 'vmm' | 'server',
-    channel: Channel,
-    options: ConnectionOptions,
-    passed: ((message: PassedMessage) => void) | undefined,
-  ) {
+  constructor({ name, channel, connection, timers, passed, stuck }: SideOptions) {
     this.name = name;
+    this.#timers = timers;
     this.#passed = passed;
     this.#channel = new ThrottledChannel(channel);
-    this.connection = new Connection(this.#channel, options);
+    this.connection = new Connection(this.#channel, connection);
     this.lane = new Lane(this.connection, this.#channel, (bytes) => this.#throttleOther('commands', bytes));
+    this.#stuckWatch = new StuckWatch(
+      this.#channel,
+      timers,
+      () => this.#isWaitedFor,
+      (why) => stuck(`${connection.name} ${why}`),
+    );
     this.#channel.onDrained = () => {
+      this.#stuckWatch.drained();
       this.lane.pump();
       this.#throttleOther('replies', 0);
     };
@@ -61,6 +81,16 @@ export class Side {
       });
     }
     releaseAll(descriptors);
+  }
+
+  /** Ends the connection. What was passed on still goes out; with a clock, to a peer that takes it in some seconds. */
+  end(reason: string): void {
+    this.lane.close();
+    this.#stuckWatch.end();
+    if (!this.connection.isOpen) return;
+    this.connection.close(reason);
+    const patience = this.#timers?.after(LINGER_MS, () => this.#channel.close(true));
+    this.#channel.onClosed = () => patience?.cancel();
   }
 
   /** Tells of a reply of this side that is passed on. */
@@ -97,5 +127,11 @@ export class Side {
     const channel = this.#other.#channel;
     if (bytes > MOST_UNREAD_BYTES) channel.throttle(reason);
     else if (bytes < MOST_UNREAD_BYTES / 2) channel.unthrottle(reason);
+    if (this.#isWaitedFor) this.#stuckWatch.begin();
+  }
+
+  /** Commands that wait make the other side's connection stop reading well before they are too many here. */
+  get #isWaitedFor(): boolean {
+    return this.lane.waitingBytes > 0 || this.#channel.queuedBytes > MOST_UNREAD_BYTES / 2;
   }
 }

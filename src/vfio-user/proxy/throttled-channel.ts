@@ -1,10 +1,12 @@
 import type { Channel, ChannelListener } from '../channel.ts';
 import type { Descriptor } from '../descriptor.ts';
 
-/** A channel whose reading several have a say in, and that tells one more when all that was sent has been taken. */
+/** A channel whose reading several have a say in, and that tells one more when all that was sent has been taken, and of its end. */
 export class ThrottledChannel implements Channel {
   /** Called after the listener's `drained`. */
   onDrained: () => void = () => {};
+  /** Called after the listener's `closed`. */
+  onClosed: () => void = () => {};
   readonly #channel: Channel;
   readonly #throttles: Set<string> = new Set();
 
@@ -28,7 +30,10 @@ export class ThrottledChannel implements Channel {
         listener.drained();
         this.onDrained();
       },
-      closed: (error) => listener.closed(error),
+      closed: (error) => {
+        listener.closed(error);
+        this.onClosed();
+      },
     });
   }
 

@@ -14,7 +14,7 @@ import type { ProxyLimits } from './limits.ts';
 const WHOLE_PAGES: bigint = (1n << 64n) - DEFAULT_PGSIZES;
 const VERSION_BYTES = 4;
 
-/** What the server is asked for: no more than the proxy can pass on. A second socket, which would go past it, is not offered. */
+/** What the server is asked for: no more than the proxy can pass on. A second socket, which would go past it, is not offered, and no extension of DMA_MAP, for each is looked at. */
 export function limitProposal(proposed: VersionMessage, limits: ProxyLimits): VersionMessage {
   return { ...proposed, capabilities: limitCapabilities(proposed.capabilities, limits) };
 }
@@ -57,7 +57,7 @@ function limitCapabilities(
 ): Capabilities {
   const { maxMsgFds, maxDataXferSize, maxDmaMaps, pgsizes } = capabilities;
   const kept: Capabilities = Object.fromEntries(
-    Object.entries(capabilities).filter(([name]) => name !== 'twinSocket'),
+    Object.entries(capabilities).filter(([name]) => name !== 'twinSocket' && name !== 'viommu'),
   );
   return {
     ...kept,

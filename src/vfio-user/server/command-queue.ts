@@ -14,6 +14,8 @@ interface Queued {
 export interface CommandWorker {
   /** Carries out a command; descriptors are the worker's. It may throw or reject. */
   work(command: IncomingCommand, payload: Uint8Array): Answer | Promise<Answer>;
+  /** Whether an answer may be given now; when not, {@link CommandQueue.resume} is called later. */
+  hasRoom(): boolean;
   /** A command has been answered. */
   answered(): void;
   /** A command failed by throwing: the client gets EIO. */
@@ -23,6 +25,7 @@ export interface CommandWorker {
 /**
  * A client's commands, one after the other in the order in which they came. What is answered at once never waits, and
  * costs no promise; only behind a command that takes its time do others queue up, as many as the connection lets through.
+ * They are not carried out faster than the client reads the answers.
  */
 export class CommandQueue {
   readonly #worker: CommandWorker;
@@ -44,7 +47,7 @@ export class CommandQueue {
   /** Takes a command, to be answered by the queue. */
   push(command: IncomingCommand): void {
     if (!command.noReply) this.#awaited++;
-    if (this.#isWorking) {
+    if (this.#isWorking || this.#queue.length > 0) {
       this.#queue.push({ command, payload: command.payload.slice(), descriptors: command.descriptors });
       return;
     }
@@ -52,6 +55,11 @@ export class CommandQueue {
     if (this.#begin(command, command.payload)) this.#isWorking = false;
     else return;
     if (this.#queue.length > 0) this.#continue();
+  }
+
+  /** There is room for answers again. */
+  resume(): void {
+    this.#continue();
   }
 
   /** The client is gone: what is queued is dropped, what is at work is not answered. */
@@ -86,7 +94,7 @@ export class CommandQueue {
   }
 
   #continue(): void {
-    while (!this.#isWorking && !this.#isClosed) {
+    while (!this.#isWorking && !this.#isClosed && this.#worker.hasRoom()) {
       const next = this.#queue.shift();
       if (next === undefined) return;
       this.#isWorking = true;

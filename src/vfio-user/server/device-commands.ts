@@ -69,8 +69,9 @@ export function deviceSetIrqs({ interrupts }: Served, { payload, descriptors }: 
 export function deviceReset(served: Served, { payload }: Call): Answer | Promise<Answer> {
   const request = emptyPayload.decode(payload);
   if (!request.ok) return request.errno;
-  served.config.reset();
+  // First the interrupts: the command register no longer keeps an INTA quiet that is still asserted.
   served.interrupts.reset();
+  served.config.reset();
   served.regions.reset();
   const pending = served.device.reset?.();
   return pending === undefined ? 0 : pending.then(() => 0);

@@ -154,5 +154,8 @@ function bytesWithin(mapping: LedgerMapping, address: bigint, bytes: number): nu
 
 function refusalOf(failure: DmaFailure): DmaRefusal {
   if (failure.kind === 'translation') return { errno: failure.fault.code, reason: failure.fault.reason };
-  return { errno: Errno.EIO, reason: `the shared file does not take it (${failure.kind})` };
+  return {
+    errno: Errno.EIO,
+    reason: `the shared file does not take it (${failure.kind}): was it made shorter?`,
+  };
 }

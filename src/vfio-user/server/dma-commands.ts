@@ -1,6 +1,6 @@
 /** DMA_MAP and DMA_UNMAP: carried out at once, without a promise, unless an unmap has to wait. @module */
 import { type Access, formatAddress, type PageRange } from '../../memory/index.ts';
-import { releaseAll } from '../descriptor.ts';
+import { type Descriptor, releaseAll } from '../descriptor.ts';
 import {
   ADDRESS_END,
   type DmaMap,
@@ -15,20 +15,20 @@ import type { DmaRefusal } from './dma-refusal.ts';
 import type { Answer, Call, Served } from './served.ts';
 
 /** DMA_MAP. Descriptors are only looked at: a file is kept by itself. */
-export function dmaMap(served: Served, { payload, descriptors }: Call): Answer {
+export function dmaMap(served: Served, call: Call): Answer {
+  const { payload, descriptors, lastFile } = call;
+  lastFile?.came(descriptors);
   const request = dmaMapRequest.decode(payload);
-  const refusal = request.ok ? enter(served, request.value, descriptors) : request;
+  const refusal = request.ok ? enter(served, request.value, call) : request;
   releaseAll(descriptors);
   if (refusal !== undefined) observe(served, 'map-refused', request.ok ? request.value : undefined, refusal);
   return refusal?.errno ?? 0;
 }
 
-function enter(served: Served, map: DmaMap, descriptors: Call['descriptors']): DmaRefusal | undefined {
+function enter(served: Served, map: DmaMap, call: Call): DmaRefusal | undefined {
   const before = served.table.size;
-  const refusal =
-    descriptors.length > 1
-      ? { errno: Errno.EINVAL, reason: `${descriptors.length} descriptors came with it: send one or none` }
-      : served.table.map(map, descriptors[0]);
+  const file = fileOf(map, call);
+  const refusal = typeof file === 'string' ? invalid(file) : served.table.map(map, file);
   served.events?.mapped?.({
     iova: map.address,
     size: map.size,
@@ -38,6 +38,17 @@ function enter(served: Served, map: DmaMap, descriptors: Call['descriptors']): D
     result: refusal === undefined ? 'ok' : errnoName(refusal.errno),
   });
   return refusal;
+}
+
+/** By which descriptor the file of a mapping is known, if it has one; a reason when that cannot be told. */
+function fileOf({ sameFile }: DmaMap, { descriptors, lastFile }: Call): Descriptor | string | undefined {
+  const count = descriptors.length;
+  if (count > 1) return `${count} descriptors came with it: send one or none`;
+  if (sameFile !== true) return descriptors[0];
+  if (lastFile === undefined)
+    return 'it names the last file, which was not agreed on: propose same_file in VERSION';
+  if (count > 0) return 'a descriptor came with it and it names the last file: do either';
+  return lastFile.descriptor ?? 'it names the last file and none came before: send a descriptor';
 }
 
 /**
@@ -74,6 +85,10 @@ function remove(served: Served, request: DmaUnmap, range: PageRange): Answer {
   return dmaUnmapReply.encode(request);
 }
 
+function invalid(reason: string): DmaRefusal {
+  return { errno: Errno.EINVAL, reason };
+}
+
 function spanOf({ all, address, size }: DmaUnmap): { iova: bigint; size: bigint } {
   return all ? { iova: 0n, size: ADDRESS_END } : { iova: address, size };
 }
@@ -85,11 +100,13 @@ function observe(
   { errno, reason }: DmaRefusal,
 ): void {
   if (served.observer === undefined) return;
+  const name = kind === 'map-refused' ? 'DMA_MAP' : 'DMA_UNMAP';
   const where = span === undefined ? '' : ` at ${formatAddress(span.address)}`;
+  const why = reason.startsWith(`${name}: `) ? reason.slice(name.length + 2) : reason;
   served.observer.observe({
     kind,
     source: served.device.name,
-    message: `${kind === 'map-refused' ? 'DMA_MAP' : 'DMA_UNMAP'}${where} was refused with ${errnoName(errno)}: ${reason}`,
+    message: `${name}${where} was refused with ${errnoName(errno)}: ${why}`,
     ...(span === undefined ? {} : { details: { iova: span.address, size: span.size, errno } }),
   });
 }

@@ -81,12 +81,14 @@ export class DmaMessages implements DmaLink {
         },
       };
       this.#traffic.sent(message);
-      this.#connection.send(command, request, undefined, (reply) => {
+      const taken = (reply: Reply | undefined): void => {
         if (reply !== undefined) releaseAll(reply.descriptors);
         if (isOver) return;
         this.#traffic.ended(message);
         resolve(outcome(reply, take));
-      });
+      };
+      // What is abandoned before it is sent must not be: by then the client may have mapped something else there.
+      this.#connection.send(command, request, undefined, taken, () => !isOver);
     });
   }
 }

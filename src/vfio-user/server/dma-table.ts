@@ -54,6 +54,11 @@ export class DmaTable {
     this.#isExact = unmap === 'exact';
   }
 
+  /** Whether files are opened; otherwise descriptors mean nothing. */
+  get takesFiles(): boolean {
+    return this.#files !== undefined;
+  }
+
   /** Mappings held. */
   get size(): number {
     return this.#ledger.size;
@@ -177,7 +182,7 @@ export class DmaTable {
   }
 
   #full(): DmaRefusal {
-    const reason = `${this.#maxMappings} mappings are held already: map larger pages, or raise maxMappings`;
+    const reason = `${this.#maxMappings} mappings are held already: map larger pages, or let more be held (maxMappings, --max-dma-maps)`;
     return { errno: Errno.ENOSPC, reason };
   }
 }

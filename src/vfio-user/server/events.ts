@@ -4,7 +4,7 @@ import type { Capabilities } from '../wire/index.ts';
 
 /** Hears what a server's client does. Must not throw. */
 export interface ServerEvents {
-  /** A client has agreed on a version; `capabilities` are what it proposed. */
+  /** A client has agreed on a version; `capabilities` are what both can do, as it was answered. */
   connected?(capabilities: Capabilities): void;
   /** The client is gone. Its mappings went without further events. */
   disconnected?(reason: CloseReason): void;

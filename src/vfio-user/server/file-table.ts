@@ -32,6 +32,9 @@ export class FileTable {
   readonly #byKey: Map<string, OpenFile> = new Map();
   /** The file found last: mappings of one file come and go in runs. */
   #recent: OpenFile | undefined;
+  /** The descriptor that was identified last, and what it is: that does not change while somebody holds it. */
+  #identified: Descriptor | undefined;
+  #key: string | undefined;
 
   /** `maxFiles`: openings at one time. */
   constructor(files: SharedFiles, maxFiles: number) {
@@ -45,7 +48,7 @@ export class FileTable {
    * `release` gives the mapping up.
    */
   acquire(descriptor: Descriptor, endPage: number, write: boolean): FileEntry | DmaRefusal {
-    const key = this.#files.identify(descriptor);
+    const key = this.#identify(descriptor);
     if (key === undefined) {
       return {
         errno: Errno.EINVAL,
@@ -83,6 +86,14 @@ export class FileTable {
   /** Lets go of every file; no mapping lies in one any more. */
   clear(): void {
     while (this.#open.length > 0) this.#close(this.#open.at(-1)!);
+  }
+
+  #identify(descriptor: Descriptor): string | undefined {
+    if (descriptor !== this.#identified) {
+      this.#key = this.#files.identify(descriptor);
+      this.#identified = descriptor;
+    }
+    return this.#key;
   }
 
   #openFile(descriptor: Descriptor, endPage: number, write: boolean): OpenFile | DmaRefusal {

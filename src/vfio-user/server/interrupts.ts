@@ -163,7 +163,9 @@ export class DeviceInterrupts implements Interrupts {
     if (action !== 'trigger') return Errno.ENOTTY;
     if (descriptors.length === 0) return 0;
     if (descriptors.length !== count) return Errno.EINVAL;
-    return this.#wires.eventfds === undefined ? Errno.EOPNOTSUPP : 0;
+    const { eventfds } = this.#wires;
+    if (eventfds === undefined) return Errno.EOPNOTSUPP;
+    return descriptors.every((descriptor) => eventfds.accepts(descriptor)) ? 0 : Errno.EINVAL;
   }
 
   #act(index: number, type: IrqType, number: number, action: SetIrqs['action']): void {

@@ -6,6 +6,7 @@ import type { DmaTable } from './dma-table.ts';
 import type { DmaTraffic } from './dma-traffic.ts';
 import type { ServerEvents } from './events.ts';
 import type { DeviceInterrupts } from './interrupts.ts';
+import type { LastFile } from './last-file.ts';
 import type { ServerLimits } from './limits.ts';
 import type { PciDevice } from './pci-device.ts';
 import type { Regions } from './regions.ts';
@@ -31,6 +32,8 @@ export interface Call {
   /** The handler's where commands take descriptors; empty elsewhere. */
   readonly descriptors: readonly Descriptor[];
   readonly passesDescriptors: boolean;
+  /** The client's last file, when it was agreed that mappings may name it. */
+  readonly lastFile: LastFile | undefined;
   /** Whether the client is still there. */
   isOpen(): boolean;
 }

@@ -123,7 +123,7 @@ export class VfioUserServer {
     }
     const waiting = [...this.#sessions].filter((session) => session !== this.#client);
     if (waiting.length >= this.#served.limits.maxWaiting) {
-      waiting[0]?.close('it has not said VERSION, and others wait');
+      waiting[0]?.close('a client was turned away: it has not said VERSION, and others wait');
     }
     const name = `client ${++this.#connections} of ${this.#served.device.name}`;
     const options = { served: this.#served, owner: this.#owner, name, timers: this.#timers };
@@ -162,6 +162,8 @@ export class VfioUserServer {
   #ended(session: Session, reason: CloseReason): void {
     this.#sessions.delete(session);
     if (session !== this.#client) {
+      // Whoever only looks whether somebody listens is no client.
+      if (reason.kind === 'closed-by-peer') return;
       this.#observe('client-turned-away', reason.message);
       return;
     }

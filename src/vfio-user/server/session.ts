@@ -16,6 +16,7 @@ import {
 import { CommandQueue } from './command-queue.ts';
 import { HANDLERS, TAKES_DESCRIPTORS } from './commands.ts';
 import { type DmaLink, DmaMessages } from './dma-messages.ts';
+import { LastFile } from './last-file.ts';
 import type { Answer, Call, Served } from './served.ts';
 import { agree } from './version.ts';
 
@@ -39,6 +40,8 @@ export class Session {
   readonly #connection: Connection;
   readonly #queue: CommandQueue;
   #link: DmaLink | undefined;
+  /** Only when it was agreed that mappings may name it. */
+  #lastFile: LastFile | undefined;
   /** Why it is not served, once it has been told. */
   #refusal: string | undefined;
 
@@ -53,6 +56,7 @@ export class Session {
     this.#owner = owner;
     this.#queue = new CommandQueue({
       work: (command, payload) => this.#work(command, payload),
+      hasRoom: () => !this.#connection.isCongested,
       answered: () => {
         if (this.#refusal !== undefined) this.#connection.close(this.#refusal);
       },
@@ -61,9 +65,12 @@ export class Session {
     this.#connection = new Connection(channel, {
       name,
       onCommand: (command) => this.#queue.push(command),
+      onDrained: () => this.#queue.resume(),
       maxMessageBytes: limits.maxDataXferSize + MESSAGE_OVERHEAD,
       maxDescriptors: limits.maxMsgFds,
-      ...(timers === undefined ? {} : { requestTimeout: { timers, milliseconds: limits.requestTimeout } }),
+      timers,
+      lingers: true,
+      requestTimeout: limits.requestTimeout,
     });
     void this.#connection.closed.then((reason) => this.#ended(reason));
   }
@@ -107,6 +114,7 @@ export class Session {
       payload,
       descriptors,
       passesDescriptors: this.#connection.passesDescriptors,
+      lastFile: this.#lastFile,
       isOpen: () => this.#connection.isOpen,
     };
     return handler(this.#served, call);
@@ -127,13 +135,17 @@ export class Session {
   }
 
   #negotiate(proposal: VersionMessage): Answer {
-    const agreement = agree(proposal, this.#served.limits, this.#connection.passesDescriptors);
+    const agreement = agree(proposal, this.#served.limits, {
+      descriptors: this.#connection.passesDescriptors,
+      files: this.#served.table.takesFiles,
+    });
     if ('errno' in agreement) return this.#refuse(agreement.errno, agreement.reason);
     if (!this.#connection.isOpen) return Errno.ENOTCONN;
-    const reason = this.#owner.admit(this, proposal.capabilities);
+    const reason = this.#owner.admit(this, agreement.reply.capabilities);
     if (reason !== undefined) return this.#refuse(Errno.EBUSY, reason);
     const isBusy = (): boolean => this.#queue.isAwaited;
     this.#link = new DmaMessages(this.#connection, this.#served.traffic, agreement.maxDmaBytes, isBusy);
+    if (agreement.sameFile) this.#lastFile = new LastFile();
     return versionReply.encode(agreement.reply);
   }
 
@@ -145,6 +157,7 @@ export class Session {
 
   #ended(reason: CloseReason): void {
     this.#queue.close();
+    this.#lastFile?.forget();
     this.#owner.ended(this, reason);
   }
 

@@ -17,6 +17,8 @@ export interface Agreement {
   readonly reply: VersionMessage;
   /** Bytes of one DMA message: the smaller of what both take. */
   readonly maxDmaBytes: number;
+  /** Whether mappings may name the file of the last descriptor: see `DmaMap.sameFile`. */
+  readonly sameFile: boolean;
 }
 
 /**
@@ -25,11 +27,13 @@ export interface Agreement {
  *
  * Without descriptors `max_msg_fds` is 0: a client that goes by it sends none. QEMU accepts that, and sends them all the
  * same; what does not get through is memory that is reached by message.
+ *
+ * `takes` says what of the client's memory can be taken: descriptors at all, and files behind them.
  */
 export function agree(
   proposal: VersionMessage,
   limits: ServerLimits,
-  passesDescriptors: boolean,
+  takes: { readonly descriptors: boolean; readonly files: boolean },
 ): Agreement | { readonly errno: number; readonly reason: string } {
   const { major, minor, capabilities } = proposal;
   if (major !== MAJOR) {
@@ -40,17 +44,19 @@ export function agree(
   }
   const maxBytes = capabilities.maxDataXferSize ?? DEFAULT_MAX_DATA_XFER_SIZE;
   if (maxBytes < 1) return { errno: Errno.EINVAL, reason: 'its max_data_xfer_size is 0' };
+  const sameFile = capabilities.viommu?.sameFile === true && takes.descriptors && takes.files;
   const reply: VersionMessage = {
     major,
     minor: Math.min(minor, MINOR),
     capabilities: {
-      maxMsgFds: passesDescriptors ? limits.maxMsgFds : 0,
+      maxMsgFds: takes.descriptors ? limits.maxMsgFds : 0,
       maxDataXferSize: limits.maxDataXferSize,
       // A client may not be told of more than it proposed.
       maxDmaMaps: Math.min(limits.maxMappings, capabilities.maxDmaMaps ?? DEFAULT_MAX_DMA_MAPS),
       pgsizes: DEFAULT_PGSIZES,
       ...(capabilities.writeMultiple === true ? { writeMultiple: true } : {}),
+      ...(sameFile ? { viommu: { sameFile } } : {}),
     },
   };
-  return { reply, maxDmaBytes: Math.min(maxBytes, limits.maxDataXferSize) };
+  return { reply, maxDmaBytes: Math.min(maxBytes, limits.maxDataXferSize), sameFile };
 }

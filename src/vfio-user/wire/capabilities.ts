@@ -17,7 +17,9 @@ export interface Capabilities {
   readonly migration?: MigrationCapability;
   /** `twin_socket`: commands of the server go through a socket of their own. */
   readonly twinSocket?: TwinSocketCapability;
-  /** Members that the specification does not have. */
+  /** `viommu`: extensions of viommu, which the specification does not have. */
+  readonly viommu?: ViommuCapability;
+  /** Members that neither the specification nor viommu has. */
   readonly other?: Readonly<Record<string, unknown>>;
 }
 
@@ -35,6 +37,12 @@ export interface TwinSocketCapability {
   readonly supported?: boolean;
   /** `fd_index`: which descriptor of the reply is the socket. */
   readonly fdIndex?: number;
+}
+
+/** Extensions, as docs/vfio-user.md describes them. A server says nothing of one that was not proposed. */
+export interface ViommuCapability {
+  /** `same_file`: DMA_MAP may name the file of the last descriptor instead of bringing one; see `DmaMap.sameFile`. Missing is false. */
+  readonly sameFile?: boolean;
 }
 
 /** Objects and arrays within each other, beyond which text is refused: a recursive reader would run out of stack. */
@@ -70,6 +78,10 @@ const TWIN_SOCKET: readonly Member[] = [
   { key: 'fd_index', name: 'fdIndex', check: count, must: COUNT },
 ];
 
+const VIOMMU: readonly Member[] = [
+  { key: 'same_file', name: 'sameFile', check: boolean, must: 'true or false' },
+];
+
 const OBJECTS: readonly {
   readonly key: string;
   readonly name: string;
@@ -77,6 +89,7 @@ const OBJECTS: readonly {
 }[] = [
   { key: 'migration', name: 'migration', members: MIGRATION },
   { key: 'twin_socket', name: 'twinSocket', members: TWIN_SOCKET },
+  { key: 'viommu', name: 'viommu', members: VIOMMU },
 ];
 
 const KNOWN: ReadonlySet<string> = new Set([...MEMBERS, ...OBJECTS].map((member) => member.key));
@@ -132,7 +145,7 @@ function readMembers(
 
 /** The JSON text of capabilities, in ASCII. */
 export function capabilitiesText(capabilities: Capabilities): string {
-  const { migration, twinSocket } = capabilities;
+  const { migration, twinSocket, viommu } = capabilities;
   const texts = Object.entries(capabilities.other ?? {})
     .filter(([key]) => !KNOWN.has(key))
     .map(([key, value]) => [key, JSON.stringify(value)] as const);
@@ -159,6 +172,7 @@ export function capabilitiesText(capabilities: Capabilities): string {
           ['fd_index', twinSocket.fdIndex],
         ]),
     ],
+    ['viommu', viommu && objectText([['same_file', viommu.sameFile]])],
     ...texts,
   ]);
 }

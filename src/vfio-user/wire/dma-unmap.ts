@@ -1,5 +1,6 @@
-import { accept, type Codec, refuse, refuseArgsz, refuseFlags, refuseLength, viewOf } from './codec.ts';
+import { accept, type Codec, refuse, refuseArgsz, refuseFlags, refuseLength } from './codec.ts';
 import { ADDRESS_END } from './limits.ts';
+import { fieldsOf, fieldsToWrite, written } from './scratch.ts';
 
 const BYTES = 24;
 const FLAG_GET_DIRTY_BITMAP = 1;
@@ -18,13 +19,12 @@ export interface DmaUnmap {
 }
 
 function encode(value: DmaUnmap): Uint8Array {
-  const bytes = new Uint8Array(BYTES);
-  const view = viewOf(bytes);
+  const view = fieldsToWrite();
   view.setUint32(0, BYTES, true);
   view.setUint32(4, (value.dirtyBitmap ? FLAG_GET_DIRTY_BITMAP : 0) | (value.all ? FLAG_ALL : 0), true);
   view.setBigUint64(8, value.address, true);
   view.setBigUint64(16, value.size, true);
-  return bytes;
+  return written(BYTES);
 }
 
 /** DMA_UNMAP. A range that ends exactly at 2^64 is valid: QEMU unmaps everything above an address that way. */
@@ -32,7 +32,7 @@ export const dmaUnmapRequest: Codec<DmaUnmap> = {
   encode,
   decode(bytes) {
     if (bytes.length < BYTES) return refuseLength('DMA_UNMAP', bytes, BYTES);
-    const view = viewOf(bytes);
+    const view = fieldsOf(bytes, BYTES);
     const argsz = view.getUint32(0, true);
     if (argsz < BYTES) return refuseArgsz('DMA_UNMAP', argsz, BYTES);
     const flags = view.getUint32(4, true);
@@ -57,7 +57,7 @@ export const dmaUnmapReply: Codec<DmaUnmap> = {
   encode,
   decode(bytes) {
     if (bytes.length < BYTES) return refuseLength('DMA_UNMAP reply', bytes, BYTES);
-    const view = viewOf(bytes);
+    const view = fieldsOf(bytes, BYTES);
     const argsz = view.getUint32(0, true);
     if (argsz < BYTES) return refuseArgsz('DMA_UNMAP reply', argsz, BYTES);
     const flags = view.getUint32(4, true);

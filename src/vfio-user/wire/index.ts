@@ -15,6 +15,7 @@ export * from './device-info.ts';
 export * from './dma-access.ts';
 export * from './dma-logging.ts';
 export * from './dma-map.ts';
+export { DmaMapPayload } from './dma-map-payload.ts';
 export * from './dma-unmap.ts';
 export * from './errno.ts';
 export * from './header.ts';

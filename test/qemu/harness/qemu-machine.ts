@@ -125,15 +125,22 @@ export class QemuMachine {
 
   /** Unplugs a device. Resolves when QEMU says that it is gone; no guest runs that would let it go, so that is done here. */
   async unplug(id = 'nic'): Promise<void> {
-    const { qmp, qtest } = this.qemu;
+    const { qmp } = this.qemu;
     const gone = qmp.next('DEVICE_DELETED');
-    await qmp.execute('device_del', { id });
+    const eject = async (): Promise<void> => {
+      await qmp.execute('device_del', { id });
+      await this.#ejectSlots();
+    };
+    await Promise.all([eject(), gone]);
+  }
+
+  async #ejectSlots(): Promise<void> {
+    const { qtest } = this.qemu;
     for (let bus = 0; bus < HOTPLUG_BUSES; bus++) {
       await qtest.outPort(HOTPLUG_BUS, bus, 4);
       const slots = await qtest.inPort(HOTPLUG_DOWN, 4);
       if (slots !== 0) await qtest.outPort(HOTPLUG_EJECT, slots, 4);
     }
-    await gone;
   }
 
   /** What the guest's tables hold for a requester now, read by our own walker with the registers that QEMU shows. */

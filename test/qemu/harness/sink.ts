@@ -4,6 +4,7 @@ import { onTestFinished } from 'vitest';
 import { linuxPlatform, listen } from '../../../src/linux/index.ts';
 import type { Access, ObservedEvent } from '../../../src/memory/index.ts';
 import {
+  type Channel,
   type DmaEvent,
   type PciDevice,
   type ServerLimits,
@@ -37,6 +38,8 @@ export class Sink {
   readonly server: VfioUserServer;
   /** What the server reported. */
   readonly observed: ObservedEvent[] = [];
+  /** The last connection's, to be cut. */
+  channel: Channel | undefined;
   /** How clients went, in words. */
   readonly goodbyes: string[] = [];
   /** Called at each map and unmap, with their number so far. */
@@ -67,7 +70,10 @@ export class Sink {
   /** Serves a device on a socket of its own until the test is over. */
   static async serve(options: SinkOptions = {}): Promise<Sink> {
     const sink = new Sink(join(socketFolder(), 'device'), options);
-    const listener = await listen(sink.socket, (channel) => sink.server.accept(channel));
+    const listener = await listen(sink.socket, (channel) => {
+      sink.channel = channel;
+      sink.server.accept(channel);
+    });
     onTestFinished(async () => {
       await listener.close();
       await sink.server.close();

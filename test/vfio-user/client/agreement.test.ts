@@ -67,8 +67,18 @@ describe('the proposal', () => {
     expect(await proposalOf()).toEqual({
       major: 0,
       minor: 0,
-      capabilities: { maxMsgFds: 16, maxDataXferSize: 1_048_576, maxDmaMaps: 65_535, pgsizes: 4096n },
+      capabilities: {
+        maxMsgFds: 16,
+        maxDataXferSize: 1_048_576,
+        maxDmaMaps: 65_535,
+        pgsizes: 4096n,
+        viommu: { sameFile: true },
+      },
     });
+  });
+
+  test('has no extension for files where none can be passed', async () => {
+    expect((await proposalOf({ pair: { descriptors: false } })).capabilities.viommu).toBeUndefined();
   });
 
   test('names the mappings that are meant to be made', async () => {

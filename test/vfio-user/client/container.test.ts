@@ -110,6 +110,18 @@ test('an unplug leaves nothing with the server', async () => {
   expect(client.barrier()).toBeUndefined();
 });
 
+test('a device that is taken out when its server is gone can be plugged again, by a container of its own', async () => {
+  const all = await plugged(5);
+  all.server.connection.close('the end');
+  await settle();
+  await all.container.detach();
+
+  await all.world.container(all.client).attach();
+
+  expect(all.servers).toHaveLength(2);
+  expect(all.server.mappings).toEqual(expected(all));
+});
+
 describe('a server that dies', () => {
   // A plug onto four mappings: 192 bytes of requests, 64 of answers.
   test.each([
@@ -238,6 +250,37 @@ describe('a client', () => {
 
     expect(error.message).toBe('the server was closed: connect anew');
     expect(servers.map(({ connection }) => connection.isOpen)).toEqual([false, false]);
+  });
+
+  test('that is closed while the server lets its opening wait does not wait with it', async () => {
+    const { client, servers } = await connected({ later: { answer: () => true } });
+    const reopening = errorOf(() => client.reopen());
+    await settle();
+
+    await client.close();
+
+    expect((await reopening).message).toBe('the server was closed: connect anew');
+    expect(servers.map(({ connection }) => connection.isOpen)).toEqual([false, false]);
+  });
+
+  test('that is closed takes its device with it', async () => {
+    const { client, container } = await plugged(5);
+
+    await client.close();
+    await settle();
+
+    expect(container.state).toMatchObject({ kind: 'host-lost' });
+  });
+
+  test('that is opened anew beneath a plugged device cuts it off, until it is released', async () => {
+    const all = await plugged(5);
+
+    await all.client.reopen();
+    const { state } = all.container;
+    await all.container.release();
+
+    expect(state).toMatchObject({ kind: 'host-lost' });
+    expect(all.server.mappings).toEqual(expected(all));
   });
 
   test('that is opened anew while it is being opened anew opens once', async () => {

@@ -39,10 +39,10 @@ describe('maps and unmaps', () => {
     expect(server.ledger.size).toBe(1000);
   });
 
-  test('are held back beyond 4,096, and none is lost', async () => {
-    const { client, server } = await connected({ held: true, maxDmaMaps: 20_000 });
+  test('are held back beyond 32,768, and none is lost', async () => {
+    const { client, server } = await connected({ held: true, maxDmaMaps: 60_000 });
 
-    for (let i = 0; i < 20_000; i++) client.map(mapping(i), ram(i));
+    for (let i = 0; i < 60_000; i++) client.map(mapping(i), ram(i));
     const barrier = client.barrier();
     await settle();
     const outstanding = client.outstanding;
@@ -50,9 +50,9 @@ describe('maps and unmaps', () => {
     server.answerHeld();
     await barrier;
 
-    expect(outstanding).toBe(20_000);
-    expect(server.mostHeld).toBe(4096);
-    expect(server.ledger.size).toBe(20_000);
+    expect(outstanding).toBe(60_000);
+    expect(server.mostHeld).toBe(32_768);
+    expect(server.ledger.size).toBe(60_000);
     expect(client.outstanding).toBe(0);
   });
 
@@ -347,7 +347,7 @@ describe('a server that is lost', () => {
     const { client, channels } = await connected({ maxDmaMaps: 10 });
     channels[0]?.pause();
 
-    for (let i = 0; i < 80_000; i++) client.map(mapping(i), ram());
+    for (let i = 0; i < 110_000; i++) client.map(mapping(i), ram());
 
     expect((await client.closed).message).toBe(
       'the server is 65577 maps and unmaps behind and does not catch up',
@@ -388,6 +388,32 @@ describe('a slow server', () => {
 
     expect((await barrier).message).toContain('answered none of 1 requests for 100 ms');
     expect(timers.pending).toBe(0);
+  });
+
+  test('is given 30 s where nothing else is said', async () => {
+    const timers = new FakeTimers();
+    const { client } = await connected({ held: true, timers });
+    client.map(mapping(1), ram());
+    const barrier = errorOf(() => client.barrier());
+    await settle();
+
+    timers.advance(60_000);
+
+    expect((await barrier).message).toContain('answered none of 1 requests for 30000 ms');
+  });
+
+  test('has all the time in the world with a time-out of 0', async () => {
+    const timers = new FakeTimers();
+    const { client, server } = await connected({ held: true, timers, requestTimeout: 0 });
+    client.map(mapping(1), ram());
+    const barrier = client.barrier();
+    await settle();
+
+    timers.advance(10_000_000);
+    server.answerHeld();
+    await barrier;
+
+    expect(client.outstanding).toBe(0);
   });
 
   test('leaves no timer behind when everything is answered', async () => {

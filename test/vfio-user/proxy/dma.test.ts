@@ -288,6 +288,23 @@ describe('unmaps', () => {
     proxy.close();
   });
 
+  test('a bitmap of what the server then refuses to map takes no place in the server', async () => {
+    const { vmm, proxy, server } = rig({
+      maxDmaMaps: 1,
+      refuse: ({ file }) => (file === 1 ? Errno.EACCES : undefined),
+    });
+    await vmm.version();
+
+    const [map, unmap] = await Promise.all([
+      vmm.map({ iova: 1, file: 1 }),
+      vmm.unmapReply(PAGE, PAGE, { dirtyBitmap: true }),
+    ]);
+
+    expect([map, unmap.errno, await vmm.map({ iova: 1 })]).toEqual([Errno.EACCES, Errno.ENOENT, 0]);
+    expect(server.mappings()).toHaveLength(1);
+    proxy.close();
+  });
+
   test('a mapping that the server keeps for want of a bitmap, and the VMM mapped anew, ends the link', async () => {
     const { vmm, proxy } = rig({ refuseUnmap: () => Errno.EOPNOTSUPP });
     await vmm.map({ iova: 1, pages: 2 });
@@ -381,5 +398,18 @@ test('what the VMM asked for and what the server was told can be watched', async
     'asked unmap 0+8 2 ok',
     'asked unmap 0+8 0 ok',
   ]);
+  proxy.close();
+});
+
+test('an unmap of what the server refused to map is not told as one of a mapping', async () => {
+  const heard: string[] = [];
+  const { vmm, proxy } = rig({
+    refuse: ({ iova }) => (iova === PAGE ? Errno.ENOMEM : undefined),
+    proxy: { events: { asked: ({ op, count, result }) => heard.push(`${op} ${count} ${result}`) } },
+  });
+
+  await Promise.all([vmm.map({ iova: 1 }), vmm.map({ iova: 2 }), vmm.unmap(0, 8)]);
+
+  expect(heard).toEqual(['map 0 ENOMEM', 'map 1 ok', 'unmap 1 ok']);
   proxy.close();
 });

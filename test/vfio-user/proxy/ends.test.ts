@@ -14,6 +14,7 @@ import {
   type MemoryChannel,
   openFakeDescriptors,
 } from '../memory-channel.ts';
+import { FakeTimers } from '../fake-timers.ts';
 import { numberedFiles, rig, settle, Vmm } from './rig.ts';
 import { StrictServer } from './strict-server.ts';
 
@@ -184,6 +185,62 @@ test('what passed on before the end still arrives', async () => {
   await settle();
 
   expect(server.commands).toEqual([`${Command.REGION_WRITE}`]);
+});
+
+test('a server that never reads what passed on does not keep the connection, where there is a clock', async () => {
+  const timers = new FakeTimers();
+  const { vmm, proxy, channels } = rig({ proxy: { timers } });
+  channels.server.pause();
+  vmm.connection.post(Command.REGION_WRITE, new Uint8Array(16));
+  await settle();
+  channels.vmm.close();
+  await proxy.closed;
+  const before = channels.downstream.queuedBytes;
+
+  timers.advance(60_000);
+  await settle();
+
+  expect([before > 0, channels.downstream.queuedBytes, timers.pending]).toEqual([true, 0, 0]);
+});
+
+/** A proxy whose server has some 10 MiB in front of it. */
+async function stuffed(timers: FakeTimers): Promise<ReturnType<typeof rig>> {
+  const all = rig({ proxy: { timers } });
+  all.channels.server.pause();
+  for (let i = 0; i < 160; i++) all.vmm.connection.post(Command.REGION_WRITE, new Uint8Array(65_536));
+  await settle();
+  return all;
+}
+
+describe('a server that reads no more', () => {
+  test('ends the link in the end, for a VMM that waits to be read is not seen to leave', async () => {
+    const timers = new FakeTimers();
+    const { proxy, channels } = await stuffed(timers);
+    const { paused } = channels.upstream;
+
+    timers.advance(30_000);
+    const end = await proxy.closed;
+    timers.advance(30_000);
+
+    expect([paused, end.side, end.reason.kind]).toEqual([true, 'server', 'timeout']);
+    expect(end.message).toBe('the server has read nothing for 30 s: the connection to the VMM was ended');
+    expect(timers.pending).toBe(0);
+  });
+
+  test('and reads again in time gets everything', async () => {
+    const timers = new FakeTimers();
+    const { vmm, proxy, server, channels } = await stuffed(timers);
+    timers.advance(29_000);
+    channels.server.resume();
+    await settle();
+
+    timers.advance(60_000);
+
+    expect(server.commands).toHaveLength(160);
+    expect([vmm.connection.isOpen, timers.pending]).toEqual([true, 0]);
+    proxy.close();
+    await settle();
+  });
 });
 
 function message(id: number, command: number, size: number, type: 'command' | 'reply' = 'reply'): Uint8Array {

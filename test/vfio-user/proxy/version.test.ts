@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest';
 import type { ObservedEvent } from '../../../src/memory/index.ts';
-import { Command, Connection, Errno, versionReply, versionRequest } from '../../../src/vfio-user/index.ts';
+import {
+  Command,
+  Connection,
+  dmaMapRequest,
+  Errno,
+  versionReply,
+  versionRequest,
+} from '../../../src/vfio-user/index.ts';
 import { VfioUserProxy } from '../../../src/vfio-user/proxy/index.ts';
 import { createChannelPair, fakeDescriptor, openFakeDescriptors } from '../memory-channel.ts';
 import { QEMU_VERSION, rig, Vmm } from './rig.ts';
@@ -69,6 +76,7 @@ test('the proposal loses the second socket and what the proxy cannot do, and kee
       maxDataXferSize: 64 << 20,
       pgsizes: 0x1200n,
       twinSocket: { supported: true },
+      viommu: { sameFile: true },
       other: { colour: [1, { deep: true }] },
     },
   });
@@ -96,7 +104,12 @@ test('the VMM is told the least of what it, the server and the proxy can do', as
   const answer = versionReply.encode({
     major: 0,
     minor: 0,
-    capabilities: { ...capabilities, twinSocket: { supported: true, fdIndex: 0 }, other: { colour: 'red' } },
+    capabilities: {
+      ...capabilities,
+      twinSocket: { supported: true, fdIndex: 0 },
+      viommu: { sameFile: true },
+      other: { colour: 'red' },
+    },
   });
 
   const { told, proxy } = await negotiate(versionRequest.encode(QEMU_VERSION), answer, { maxDmaMaps: 1000 });
@@ -106,6 +119,38 @@ test('the VMM is told the least of what it, the server and the proxy can do', as
       capabilities: { maxMsgFds: 16, maxDataXferSize: 1 << 19, maxDmaMaps: 1000, other: { colour: 'red' } },
     },
   });
+  proxy.close();
+});
+
+test('what neither was told of is no extension for the VMM', async () => {
+  const answer = versionReply.encode({ major: 0, minor: 0, capabilities: { viommu: { sameFile: true } } });
+
+  const { told, proxy } = await negotiate(answer, answer);
+
+  expect(versionReply.decode(told?.payload ?? new Uint8Array(0))).toEqual({
+    ok: true,
+    value: { major: 0, minor: 0, capabilities: {} },
+  });
+  proxy.close();
+});
+
+test('a mapping that names the last file is refused, and the server does not hear of it', async () => {
+  const { vmm, proxy, server } = rig();
+  await vmm.version();
+  await vmm.map({ iova: 1, file: 5 });
+  const payload = dmaMapRequest.encode({
+    read: true,
+    write: true,
+    sameFile: true,
+    offset: 0n,
+    address: 0x2000n,
+    size: 0x1000n,
+  });
+
+  const { errno } = await vmm.connection.request(Command.DMA_MAP, payload);
+
+  expect(errno).toBe(Errno.EINVAL);
+  expect(server.mappings().length).toBe(1);
   proxy.close();
 });
 

@@ -482,6 +482,31 @@ describe('an unmap of memory that messages are on their way to', () => {
     expect(await client.map(0, 1)).toBe(0);
   });
 
+  it('lets none of those go out later that still wait for room', async () => {
+    const world = buildWorld();
+    const client = await world.client();
+    await client.map(0, 1);
+    const writes = Array.from({ length: 33_000 }, () =>
+      refusal(world.server.memory.write(0n, new Uint8Array(1))),
+    );
+    await settle();
+    const sent = client.commands.length;
+
+    await client.unmap(0, 1);
+    for (const command of client.commands.slice(0, 100)) client.answer(command, { errno: Errno.ENODEV });
+    await settle();
+
+    expect((await Promise.all(writes)).every(({ errno }) => errno === 'EFAULT')).toBe(true);
+    expect(sent).toBeLessThan(33_000);
+    expect(client.commands.length).toBe(sent);
+    await client.map(0, 1);
+    const again = refusal(world.server.memory.write(0n, new Uint8Array(1)));
+    await settle();
+    expect(client.commands.length).toBe(sent + 1);
+    client.channel.close();
+    expect(await again).toMatchObject({ errno: 'ENOTCONN' });
+  });
+
   it('leaves messages elsewhere alone', async () => {
     const world = buildWorld();
     const client = await world.client();

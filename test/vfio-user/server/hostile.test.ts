@@ -182,6 +182,25 @@ describe('a client that sends anything', () => {
   });
 });
 
+describe('a client that is turned away', () => {
+  it('leaves no descriptor of a message that it had only begun', async () => {
+    const timers = new FakeTimers();
+    const client = buildWorld({}, { timers }).connect();
+    const descriptors = [fakeDescriptor(1), fakeDescriptor(2)];
+    const { bytes } = message(Command.DMA_MAP, mapPayload(0, 4));
+    client.send(Command.DEVICE_RESET);
+    client.channel.send(bytes.subarray(0, 20), descriptors);
+    release([{ bytes, descriptors }]);
+    await settle();
+
+    timers.advance(100);
+    await client.whenClosed();
+
+    expect(client.replied).toHaveLength(1);
+    expect(openFakeDescriptors()).toBe(0);
+  });
+});
+
 describe('a client that floods', () => {
   it('does not make answers pile up when it never reads', async () => {
     const world = buildWorld({ bars: [plainBar(2 ** 20)] });
@@ -197,6 +216,29 @@ describe('a client that floods', () => {
     client.channel.close();
     await settle();
     expect(world.server.connected).toBe(false);
+  });
+
+  it('does not make answers pile up behind a command that takes its time, either', async () => {
+    let finish: (() => void) | undefined;
+    const reset = (): Promise<void> => new Promise((resolve) => (finish = resolve));
+    const world = buildWorld({ bars: [plainBar(2 ** 20)], reset });
+    const client = await world.client();
+    client.channel.pause();
+    const request = regionReadRequest.encode({ region: 0, offset: 0n, count: 2 ** 20 });
+    client.send(Command.DEVICE_RESET);
+    for (let i = 0; i < 30; i++) client.send(Command.REGION_READ, request);
+    await settle();
+
+    finish?.();
+    await settle();
+    const queued = world.channels.at(-1)!.queuedBytes;
+    client.channel.resume();
+    await settle();
+
+    expect(queued).toBeLessThan(8 << 20);
+    expect(client.replied).toHaveLength(32);
+    client.channel.close();
+    await settle();
   });
 
   it('is let go when it neither reads nor answers for too long', async () => {

@@ -106,6 +106,15 @@ describe('DEVICE_SET_IRQS', () => {
     expect(openFakeDescriptors()).toBe(1);
   });
 
+  it('refuses descriptors of which one is no eventfd, and wires none of them', async () => {
+    await connect();
+
+    expect(await wire(client, MSIX, [10, -1])).toBe(Errno.EINVAL);
+
+    expect(world.context.interrupts.trigger(0)).toBe(false);
+    expect(openFakeDescriptors()).toBe(0);
+  });
+
   it('takes eventfds away again', async () => {
     await connect();
     await wire(client, MSIX, [10, 11]);
@@ -321,6 +330,18 @@ describe('a reset', () => {
 
     expect(world.eventfds.rung).toEqual([]);
     expect(world.context.interrupts.trigger(0)).toBe(true);
+  });
+
+  it('does not let INTA through that the command register kept quiet', async () => {
+    await connect();
+    await wire(client, INTX, [1]);
+    await client.write(7, 4, Uint8Array.of(0, 4));
+    world.context.interrupts.trigger();
+
+    await client.ask(Command.DEVICE_RESET);
+
+    expect(world.eventfds.rung).toEqual([]);
+    expect(world.context.interrupts.trigger()).toBe(true);
   });
 
   it('waits for the device', async () => {

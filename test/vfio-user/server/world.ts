@@ -20,6 +20,11 @@ import { RawClient } from './raw-client.ts';
 export class FakeEventfds {
   readonly rung: number[] = [];
 
+  /** A descriptor whose number is negative is no eventfd. */
+  accepts(descriptor: Descriptor): boolean {
+    return descriptor.number >= 0;
+  }
+
   signal(eventfd: Descriptor): void {
     if (eventfd.closed) throw new Error(`eventfd ${eventfd.number} is closed`);
     this.rung.push(eventfd.number);

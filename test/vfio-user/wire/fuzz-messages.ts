@@ -106,6 +106,7 @@ function version(random: Random): Parameters<typeof versionRequest.encode>[0] {
       ...(random.bool() ? { writeMultiple: random.bool() } : {}),
       ...(random.bool() ? { migration: { pgsize: 4096, maxBitmapSize: random.u32() } } : {}),
       ...(random.bool() ? { twinSocket: { supported: random.bool(), fdIndex: 0 } } : {}),
+      ...(random.chance(1, 4) ? { viommu: { sameFile: random.bool() } } : {}),
       ...(random.chance(1, 4)
         ? { other: { 'ü%"\\': [random.below(9), null, JSON.parse('{"__proto__":1}'), '\ud800'] } }
         : {}),
@@ -157,6 +158,7 @@ export const RECIPES: readonly Recipe[] = [
           ...range(random),
           read: random.bool(),
           write: random.bool(),
+          sameFile: random.chance(1, 4),
           offset: BigInt(random.below(0x10_0000)) * PAGE,
         }),
       undefined,

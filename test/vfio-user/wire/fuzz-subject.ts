@@ -38,9 +38,8 @@ export class FuzzSubject {
       maxMessageBytes: MAX_MESSAGE,
       maxDescriptors: 4,
       maxUnanswered: random.pick([1, 4, 1024]),
-      ...(this.timers === undefined
-        ? {}
-        : { requestTimeout: { timers: this.timers, milliseconds: TIMEOUT } }),
+      timers: this.timers,
+      requestTimeout: TIMEOUT,
     });
     this.owner.connection = this.connection;
     void this.#watchEnd();

@@ -98,6 +98,12 @@ describe.each([
     ),
   ),
   golden(
+    'VERSION with an extension',
+    versionRequest,
+    { major: 0, minor: 0, capabilities: { viommu: { sameFile: true } } },
+    joined(hex('0000 0000'), ascii('{"capabilities":{"viommu":{"same_file":true}}}\0')),
+  ),
+  golden(
     'DMA_MAP',
     dmaMapRequest,
     { read: true, write: true, offset: 0x1122_3344_5566_7000n, address: 0xfedc_ba98_0000n, size: 0x20_0000n },
@@ -112,6 +118,12 @@ describe.each([
     dmaMapRequest,
     { read: false, write: true, offset: 0n, address: 0n, size: 1n },
     hex('20000000 02000000 0000000000000000 0000000000000000 0100000000000000'),
+  ),
+  golden(
+    'DMA_MAP of the file of the last descriptor',
+    dmaMapRequest,
+    { read: true, write: false, sameFile: true, offset: 0x1000n, address: 0x2000n, size: 0x3000n },
+    hex('20000000 11000000 0010000000000000 0020000000000000 0030000000000000'),
   ),
   golden(
     'DMA_UNMAP of everything above an address, as QEMU sends it',

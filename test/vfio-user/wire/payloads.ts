@@ -69,13 +69,17 @@ function range(least: bigint, most: bigint = END - 1n): fc.Arbitrary<{ first: bi
 }
 
 const dmaMap = range(1n).chain(({ first, size }) =>
-  fc.record({
-    read: bool,
-    write: bool,
-    offset: fc.bigInt({ min: 0n, max: END - size }),
-    address: fc.constant(first),
-    size: fc.constant(size),
-  }),
+  fc.record(
+    {
+      read: bool,
+      write: bool,
+      sameFile: fc.constant(true),
+      offset: fc.bigInt({ min: 0n, max: END - size }),
+      address: fc.constant(first),
+      size: fc.constant(size),
+    },
+    { requiredKeys: ['read', 'write', 'offset', 'address', 'size'] },
+  ),
 );
 
 const unmapRange = range(1n).map(({ first, size }) => ({ all: false, address: first, size }));
@@ -175,6 +179,7 @@ const capabilities = fc.record(
     writeMultiple: bool,
     migration: fc.record({ pgsize: natural, maxBitmapSize: natural }, { requiredKeys: [] }),
     twinSocket: fc.record({ supported: bool, fdIndex: natural }, { requiredKeys: [] }),
+    viommu: fc.record({ sameFile: bool }, { requiredKeys: [] }),
     other: fc
       .array(fc.tuple(otherKey, json), { minLength: 1, maxLength: 4 })
       .map((entries) => Object.fromEntries(entries) as Record<string, unknown>),

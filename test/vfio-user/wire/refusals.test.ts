@@ -87,6 +87,16 @@ describe('refused with EINVAL', () => {
       changed(MAP, (view) => view.setUint32(4, 7, true)),
     ),
     payload(
+      'DMA_MAP with flag 8',
+      dmaMapRequest,
+      changed(MAP, (view) => view.setUint32(4, 0x0b, true)),
+    ),
+    payload(
+      'DMA_MAP with flag 0x20',
+      dmaMapRequest,
+      changed(MAP, (view) => view.setUint32(4, 0x23, true)),
+    ),
+    payload(
       'DMA_MAP with flag 31',
       dmaMapRequest,
       changed(MAP, (view) => view.setUint32(4, 0x8000_0001, true)),

@@ -120,6 +120,8 @@ describe('refused with EINVAL', () => {
     ['migration with page sizes as text', withCapabilities('{"migration":{"pgsize":"4096"}}')],
     ['twin_socket as a boolean', withCapabilities('{"twin_socket":true}')],
     ['twin_socket with a descriptor below 0', withCapabilities('{"twin_socket":{"fd_index":-1}}')],
+    ['viommu as a boolean', withCapabilities('{"viommu":true}')],
+    ['viommu with same_file as a number', withCapabilities('{"viommu":{"same_file":1}}')],
     ['nesting 33 deep', withCapabilities(`{"x":${'['.repeat(31)}${']'.repeat(31)}}`)],
     ['nesting as deep as data allows', withText('['.repeat(LARGEST_VERSION_DATA - 1))],
     [
