@@ -1,15 +1,7 @@
 import { type Command, createCommand } from 'commander';
 import type { LiveWorld } from './serve/live-world.ts';
+import type { ProxyOptions } from './proxy/proxy-options.ts';
 import type { Session } from './terminal/session.ts';
-
-/** What `viommu proxy` was asked for. */
-export interface ProxyOptions {
-  readonly listen: string;
-  readonly connect: string;
-  readonly json?: boolean;
-  readonly verbose?: boolean;
-  readonly merge?: boolean;
-}
 
 /** `viommu proxy`. What it does is loaded when it is needed, so that `--help` does not wait for it. */
 export function proxyCommand(session: Session, world?: LiveWorld): Command {

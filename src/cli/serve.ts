@@ -1,17 +1,7 @@
 import { type Command, createCommand, InvalidArgumentError, Option } from 'commander';
 import type { LiveWorld } from './serve/live-world.ts';
+import type { ServeOptions } from './serve/serve-options.ts';
 import type { Session } from './terminal/session.ts';
-
-/** What `viommu serve` was asked for. */
-export interface ServeOptions {
-  readonly socket: string;
-  readonly device: 'probe' | 'edu';
-  readonly json?: boolean;
-  readonly verbose?: boolean;
-  readonly messages?: boolean;
-  readonly strict?: boolean;
-  readonly maxDmaMaps: number;
-}
 
 /** What fits into a process of some gigabytes. */
 const MOST_MAPS: number = 2 ** 22;

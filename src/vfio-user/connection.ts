@@ -10,11 +10,13 @@ import {
 } from './command.ts';
 import { type Descriptor, releaseAll } from './descriptor.ts';
 import { Farewell } from './farewell.ts';
+import { Fifo } from './fifo.ts';
 import { type FrameLimits, FrameReader } from './frame-reader.ts';
 import { Outbox, type OutgoingHeader } from './outbox.ts';
+import { type CommandsOwner, PeerCommands } from './peer-commands.ts';
+import { PeerWatch, type Watched } from './peer-watch.ts';
 import { PendingRequests } from './pending-requests.ts';
 import type { Timers } from './platform.ts';
-import { type Answer, ReceivedCommand } from './received-command.ts';
 import {
   commandName,
   DEFAULT_MAX_DATA_XFER_SIZE,
@@ -54,26 +56,12 @@ export interface ConnectionOptions {
 const MESSAGE_OVERHEAD = 4096;
 /** While more than this waits for the peer to read it, the peer's commands and our requests are held back. */
 const QUEUED_BYTES = 4 << 20;
-/** While commands of this size are unanswered, further ones are held back. */
-const UNANSWERED_BYTES = 4 << 20;
-/** While commands with so many descriptors are unanswered, further ones are held back: a process has few of them. */
-const UNANSWERED_DESCRIPTORS = 256;
-/** When commands of this size are held back, reading stops. */
-const HELD_BACK_BYTES = 4 << 20;
-/** A command that is held back counts as so many bytes more: keeping it takes them. */
-const COMMAND_BYTES = 256;
-/** A descriptor that is held back counts as so many bytes. */
-const DESCRIPTOR_BYTES = 65_536;
+/** Commands that may wait for their answer, unless the owner says otherwise. */
+const MAX_UNANSWERED = 1024;
 /** Milliseconds that a peer has to read the last answers where there is no request timeout. */
 const LAST_BYTES_READ = 5000;
 /** Requests on their way at once: half of the identifiers, which are 16 bits wide, so that a free one is near. */
 const MAX_REQUESTS = 32_768;
-
-interface HeldBack {
-  readonly header: Header;
-  readonly payload: Uint8Array;
-  readonly descriptors: readonly Descriptor[];
-}
 
 interface Outgoing {
   readonly command: number;
@@ -114,33 +102,15 @@ export class Connection {
     errno: 0,
   };
   /** Requests for which there is no room on the way yet. */
-  #waiting: Outgoing[] = [];
-  #firstWaiting = 0;
-  #unanswered = 0;
-  #unansweredBytes = 0;
-  #unansweredDescriptors = 0;
-  /** Commands that were handed over and not answered at once. */
-  readonly #postponed: Set<ReceivedCommand> = new Set();
-  /** The command that is being handed over. */
-  #current: ReceivedCommand | undefined;
-  #heldBack: HeldBack[] = [];
-  /** Those before it have been handed over. */
-  #firstHeldBack = 0;
-  #heldBackBytes = 0;
-  #dispatching = false;
-  #paused = false;
+  readonly #waiting: Fifo<Outgoing> = new Fifo();
+  readonly #commands: PeerCommands;
+  readonly #watch: PeerWatch;
   #receiving = false;
   #flushing = false;
   #end: CloseReason | undefined;
   /** Once this side has ended the connection, until the channel is closed. */
   #farewell: Farewell | undefined;
   #resolveClosed!: (reason: CloseReason) => void;
-  /** Whether the peer did anything since the watch last looked. */
-  #progress = false;
-  #watch: { cancel(): void } | undefined;
-  /** Bytes that waited for the peer when the watch last looked. */
-  #watchedBytes = 0;
-
   /** Begins to read at once. The channel belongs to the connection from now on. */
   constructor(channel: Channel, options: ConnectionOptions) {
     this.name = options.name;
@@ -158,6 +128,8 @@ export class Connection {
     this.#reader = new FrameReader(this.#limits, (header, payload, descriptors) =>
       this.#message(header, payload, descriptors),
     );
+    this.#commands = new PeerCommands(this.#commandsOwner(), options.maxUnanswered ?? MAX_UNANSWERED);
+    this.#watch = new PeerWatch(this.#watched(), options.timers, options.requestTimeout);
     channel.start(this.#listener());
   }
 
@@ -167,12 +139,12 @@ export class Connection {
 
   /** Commands of the peer that have not been answered here, those held back included. */
   get unanswered(): number {
-    return this.#unanswered + this.#heldBack.length - this.#firstHeldBack;
+    return this.#commands.unanswered;
   }
 
   /** Requests that the peer has not answered. */
   get outstanding(): number {
-    return this.#pending.size + this.#waiting.length - this.#firstWaiting;
+    return this.#pending.size + this.#waiting.length;
   }
 
   /** Whether so much waits for the peer to read it that large answers had better wait too: until `onDrained` is called. */
@@ -245,17 +217,30 @@ export class Connection {
    */
   close(reason: string): void {
     if (this.#end !== undefined) return;
-    for (const { header } of this.#postponed) this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
-    const current = this.#current;
-    if (current?.answered === false) this.#putAnswer(current.header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
-    for (const { header } of this.#heldBack.slice(this.#firstHeldBack)) {
-      this.#putAnswer(header, Errno.ENODEV, EMPTY, NO_DESCRIPTORS);
-    }
+    this.#commands.refuseAll(Errno.ENODEV);
     this.#outbox.flush();
     this.#finish({ kind: 'closed-here', message: reason });
     const { timers, requestTimeout = LAST_BYTES_READ, lingers = false } = this.#options;
     if (timers === undefined) this.#channel.close();
     else this.#farewell = new Farewell(this.#channel, timers, requestTimeout, lingers);
+  }
+
+  #commandsOwner(): CommandsOwner {
+    return {
+      isOpen: () => this.isOpen,
+      isCongested: () => this.isCongested,
+      onCommand: (command) => this.#options.onCommand(command),
+      answer: (header, errno, payload, descriptors) => this.#putAnswer(header, errno, payload, descriptors),
+      setPaused: (paused) => (paused ? this.#channel.pause() : this.#channel.resume()),
+    };
+  }
+
+  #watched(): Watched {
+    return {
+      outstanding: () => this.outstanding,
+      queuedBytes: () => this.#outbox.queuedBytes,
+      silent: (what) => this.#abort({ kind: 'timeout', message: `${this.name} ${what}` }),
+    };
   }
 
   #listener(): ChannelListener {
@@ -289,10 +274,10 @@ export class Connection {
 
   #drained(): void {
     if (this.#end !== undefined) return;
-    this.#progress = true;
+    this.#watch.progress();
     this.#transmitWaiting();
     this.#options.onDrained?.();
-    this.#dispatchHeldBack();
+    this.#commands.resume();
     this.#outbox.flush();
   }
 
@@ -320,16 +305,7 @@ export class Connection {
       return undefined;
     }
     if (header.type === 'reply') return this.#reply(header, payload, descriptors);
-    if (this.#heldBack.length === 0 && !this.#overloaded()) {
-      this.#dispatch(header, payload, descriptors);
-      return undefined;
-    }
-    this.#heldBack.push({ header, payload: payload.slice(), descriptors });
-    this.#heldBackBytes += costOf(header, descriptors);
-    if (this.#heldBackBytes > HELD_BACK_BYTES && !this.#paused) {
-      this.#paused = true;
-      this.#channel.pause();
-    }
+    this.#commands.take(header, payload, descriptors);
     return undefined;
   }
 
@@ -339,7 +315,7 @@ export class Connection {
       releaseAll(descriptors);
       return `a reply to ${commandName(header.command)} that nobody asked for (message ${header.id})`;
     }
-    this.#progress = true;
+    this.#watch.progress();
     const tag = this.#pending.tagOf(header.id);
     if (header.errno !== 0) {
       releaseAll(descriptors);
@@ -353,37 +329,6 @@ export class Connection {
     return undefined;
   }
 
-  #overloaded(): boolean {
-    return (
-      this.#unanswered >= (this.#options.maxUnanswered ?? 1024) ||
-      this.#unansweredBytes > UNANSWERED_BYTES ||
-      this.#unansweredDescriptors >= UNANSWERED_DESCRIPTORS ||
-      this.isCongested
-    );
-  }
-
-  #dispatch(header: Header, payload: Uint8Array, descriptors: readonly Descriptor[]): void {
-    this.#unanswered++;
-    this.#unansweredBytes += header.size;
-    this.#unansweredDescriptors += descriptors.length;
-    const received = new ReceivedCommand(header, payload, descriptors, this.#answer);
-    const outer = this.#current;
-    this.#current = received;
-    this.#options.onCommand(received);
-    this.#current = outer;
-    if (!received.answered) this.#postponed.add(received);
-  }
-
-  readonly #answer: Answer = (command, errno, payload, descriptors) => {
-    this.#unanswered--;
-    this.#unansweredBytes -= command.header.size;
-    this.#unansweredDescriptors -= command.descriptors.length;
-    this.#postponed.delete(command);
-    if (this.#end !== undefined) return;
-    this.#putAnswer(command.header, errno, payload, descriptors);
-    if (this.#heldBack.length > 0) this.#dispatchHeldBack();
-  };
-
   #putAnswer(
     { id, command, noReply }: Header,
     errno: number,
@@ -395,26 +340,6 @@ export class Connection {
     this.#put(payload, descriptors);
   }
 
-  #dispatchHeldBack(): void {
-    // Answers that are given at once lead here again, from below: one of these loops is enough.
-    if (this.#dispatching) return;
-    this.#dispatching = true;
-    while (this.#firstHeldBack < this.#heldBack.length && !this.#overloaded() && this.#end === undefined) {
-      const { header, payload, descriptors } = this.#heldBack[this.#firstHeldBack++] as HeldBack;
-      this.#heldBackBytes -= costOf(header, descriptors);
-      this.#dispatch(header, payload, descriptors);
-    }
-    if (this.#firstHeldBack * 2 > this.#heldBack.length) {
-      this.#heldBack = this.#heldBack.slice(this.#firstHeldBack);
-      this.#firstHeldBack = 0;
-    }
-    this.#dispatching = false;
-    if (this.#paused && this.#heldBackBytes < HELD_BACK_BYTES / 2) {
-      this.#paused = false;
-      this.#channel.resume();
-    }
-  }
-
   /** Transmits in the order in which commands were submitted: what comes later never overtakes what waits. */
   #submit(
     command: number,
@@ -424,13 +349,13 @@ export class Connection {
     tag: number,
     isWanted?: () => boolean,
   ): void {
-    if (this.#firstWaiting === this.#waiting.length && this.#roomForRequest()) {
+    if (this.#waiting.length === 0 && this.#roomForRequest()) {
       this.#transmit(command, payload, descriptors, taken, tag);
       return;
     }
     for (const descriptor of descriptors) descriptor.hold();
     this.#waiting.push({ command, payload: payload.slice(), descriptors, taken, tag, isWanted });
-    this.#startWatch();
+    this.#watch.start();
   }
 
   #roomForRequest(): boolean {
@@ -438,16 +363,11 @@ export class Connection {
   }
 
   #transmitWaiting(): void {
-    while (this.#firstWaiting < this.#waiting.length && this.#roomForRequest()) {
-      const request = this.#waiting[this.#firstWaiting++] as Outgoing;
-      const { command, payload, descriptors, taken, tag } = request;
-      if (request.isWanted?.() === false) taken?.(undefined, tag);
+    while (this.#waiting.length > 0 && this.#roomForRequest()) {
+      const { command, payload, descriptors, taken, tag, isWanted } = this.#waiting.shift() as Outgoing;
+      if (isWanted?.() === false) taken?.(undefined, tag);
       else this.#transmit(command, payload, descriptors, taken, tag);
       releaseAll(descriptors);
-    }
-    if (this.#firstWaiting * 2 > this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#firstWaiting);
-      this.#firstWaiting = 0;
     }
   }
 
@@ -460,7 +380,7 @@ export class Connection {
   ): void {
     const id = this.#pending.nextId();
     if (taken !== undefined) this.#pending.add(id, command, taken, tag);
-    this.#startWatch();
+    this.#watch.start();
     this.#setHeader(id, command, 'command', taken === undefined, 0);
     this.#put(payload, descriptors);
   }
@@ -477,7 +397,7 @@ export class Connection {
   /** Sends what `#header` says. */
   #put(payload: Uint8Array, descriptors: readonly Descriptor[]): void {
     this.#outbox.put(this.#header, payload, descriptors);
-    if (this.#outbox.queuedBytes > 0) this.#startWatch();
+    if (this.#outbox.queuedBytes > 0) this.#watch.start();
     // While something arrives, the end of it is the moment to send.
     if (this.#receiving || this.#flushing || !this.#outbox.waiting) return;
     this.#flushing = true;
@@ -490,28 +410,6 @@ export class Connection {
     this.#outbox.flush();
   }
 
-  #startWatch(): void {
-    const { timers, requestTimeout } = this.#options;
-    if (timers === undefined || requestTimeout === undefined) return;
-    if (this.#watch !== undefined || this.#end !== undefined) return;
-    this.#progress = false;
-    this.#watchedBytes = this.#outbox.queuedBytes;
-    this.#watch = timers.after(requestTimeout, () => {
-      this.#watch = undefined;
-      const queued = this.#outbox.queuedBytes;
-      if (this.outstanding === 0 && queued === 0) return;
-      if (this.#progress || queued < this.#watchedBytes) {
-        this.#startWatch();
-        return;
-      }
-      const what =
-        this.outstanding > 0
-          ? `answered none of ${this.outstanding} requests`
-          : `read none of ${queued} bytes`;
-      this.#abort({ kind: 'timeout', message: `${this.name} has ${what} for ${requestTimeout} ms` });
-    });
-  }
-
   #abort(reason: CloseReason): void {
     this.#finish(reason);
     this.#farewell?.cancel();
@@ -522,14 +420,9 @@ export class Connection {
   #finish(reason: CloseReason): void {
     if (this.#end !== undefined) return;
     this.#end = reason;
-    this.#watch?.cancel();
-    const heldBack = this.#heldBack.slice(this.#firstHeldBack);
-    this.#heldBack = [];
-    this.#firstHeldBack = 0;
-    for (const { descriptors } of heldBack) releaseAll(descriptors);
-    const waiting = this.#waiting.slice(this.#firstWaiting);
-    this.#waiting = [];
-    this.#firstWaiting = 0;
+    this.#watch.cancel();
+    this.#commands.discard();
+    const waiting = this.#waiting.clear();
     this.#pending.clear();
     for (const { descriptors, taken, tag } of waiting) {
       releaseAll(descriptors);
@@ -537,8 +430,4 @@ export class Connection {
     }
     this.#resolveClosed(reason);
   }
-}
-
-function costOf(header: Header, descriptors: readonly Descriptor[]): number {
-  return header.size + COMMAND_BYTES + descriptors.length * DESCRIPTOR_BYTES;
 }

@@ -1,6 +1,6 @@
 /** `viommu proxy`: two sockets, a ledger between them, and a view of what passes. @module */
 import { type Channel, Errno, type ProxyEvents, VfioUserProxy } from '../../vfio-user/index.ts';
-import type { ProxyOptions } from '../proxy.ts';
+import type { ProxyOptions } from './proxy-options.ts';
 import { describeCapabilities, describePlatform } from '../serve/describe-peer.ts';
 import { DmaTally } from '../serve/dma-tally.ts';
 import { LedgerSnapshot } from '../serve/ledger-snapshot.ts';

@@ -7,7 +7,7 @@ import {
   type SharedFiles,
   VfioUserServer,
 } from '../../vfio-user/index.ts';
-import type { ServeOptions } from '../serve.ts';
+import type { ServeOptions } from './serve-options.ts';
 import { ExitCode } from '../terminal/exit-codes.ts';
 import type { CommandIo } from '../terminal/io.ts';
 import { describeCapabilities, describePlatform } from './describe-peer.ts';

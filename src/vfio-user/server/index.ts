@@ -4,7 +4,6 @@ export * from './dma-error.ts';
 export type { DmaMapping } from './dma-mapping.ts';
 export type { DmaHold } from './dma-traffic.ts';
 export type { DmaEvent, ServerEvents } from './events.ts';
-export type { Interrupts } from './interrupts.ts';
 export * from './limits.ts';
 export type * from './pci-device.ts';
 export * from './server.ts';

@@ -2,26 +2,7 @@ import { type Descriptor, releaseAll } from '../descriptor.ts';
 import type { Eventfds } from '../platform.ts';
 import { Errno, type IrqInfo, IrqIndex, PCI_IRQS, type SetIrqs } from '../wire/index.ts';
 import { IrqType } from './irq-type.ts';
-import type { PciDevice } from './pci-device.ts';
-
-/** How a device interrupts its client. */
-export interface Interrupts {
-  /** What the client has wired: the best of it is used. */
-  readonly mode: 'msix' | 'msi' | 'intx' | 'none';
-  /**
-   * Interrupts. With MSI-X or MSI that is one message for `vector` (0 unless given); one that is masked becomes pending
-   * and goes out when it is unmasked. Otherwise INTA is asserted, and stays so until `lower`: it is signalled once, and
-   * again whenever the client unmasks it while it is asserted. Whether a signal went out now: false when nothing is
-   * wired to the vector, or when it is masked.
-   */
-  trigger(vector?: number): boolean;
-  /** INTA is no longer asserted. */
-  lower(): void;
-  /** Tells the client of an unrecoverable error (the ERR interrupt); false when it does not listen. QEMU stops the machine. */
-  error(): boolean;
-  /** Asks the client to give the device back (the REQ interrupt); false when it does not listen. */
-  requestRemoval(): boolean;
-}
+import type { Interrupts, PciDevice } from './pci-device.ts';
 
 /** What interrupts need around them. */
 export interface InterruptWires {

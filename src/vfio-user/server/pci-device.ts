@@ -3,7 +3,6 @@ import type { RamBlock } from '../../memory/index.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { SparseArea } from '../wire/index.ts';
 import type { DeviceMemory } from './device-memory.ts';
-import type { Interrupts } from './interrupts.ts';
 
 /**
  * A PCI function: a plain object or a class. Nothing in it may change once a server is built for it, but for what its
@@ -151,6 +150,25 @@ export interface PciCapability {
   readonly bytes: Uint8Array;
   /** For each of `bytes`, the bits that a client may write; none when left out. */
   readonly writable?: Uint8Array;
+}
+
+/** How a device interrupts its client. */
+export interface Interrupts {
+  /** What the client has wired: the best of it is used. */
+  readonly mode: 'msix' | 'msi' | 'intx' | 'none';
+  /**
+   * Interrupts. With MSI-X or MSI that is one message for `vector` (0 unless given); one that is masked becomes pending
+   * and goes out when it is unmasked. Otherwise INTA is asserted, and stays so until `lower`: it is signalled once, and
+   * again whenever the client unmasks it while it is asserted. Whether a signal went out now: false when nothing is
+   * wired to the vector, or when it is masked.
+   */
+  trigger(vector?: number): boolean;
+  /** INTA is no longer asserted. */
+  lower(): void;
+  /** Tells the client of an unrecoverable error (the ERR interrupt); false when it does not listen. QEMU stops the machine. */
+  error(): boolean;
+  /** Asks the client to give the device back (the REQ interrupt); false when it does not listen. */
+  requestRemoval(): boolean;
 }
 
 /** What a device gets of its server. */
