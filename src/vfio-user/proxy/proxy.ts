@@ -51,8 +51,8 @@ const MESSAGE_OVERHEAD = 4096;
 
 /**
  * Stands between a VMM and a vfio-user server. Everything passes through as it is, in order, at once; except DMA_MAP and
- * DMA_UNMAP, which the VMM may send as VFIO type1 takes them and the server gets as the specification has them
- * (see {@link DmaBroker}), and VERSION, whose limits become those of all three.
+ * DMA_UNMAP, which the VMM may send as VFIO type1 takes them and the server gets as the specification has them,
+ * each unmap naming one mapping, and VERSION, whose limits become those of all three.
  *
  * The end of either side is the end of the other.
  */

@@ -38,8 +38,9 @@ export interface VfioUserServerOptions {
   /** Those that are left out are as in {@link DEFAULT_SERVER_LIMITS}. */
   readonly limits?: Partial<ServerLimits>;
   /**
-   * Which maps and unmaps are accepted: `contained`, the default, as Linux's VFIO type1, which QEMU needs; `exact`, as
-   * strict as libvfio-user. See {@link DmaTable}.
+   * Which maps and unmaps are accepted. `contained`, the default, is as Linux's VFIO type1, which QEMU needs: an unmap
+   * removes every mapping inside its range, be it many or none, and is refused (EINVAL) when it would cut one. `exact` is as
+   * strict as libvfio-user: an unmap must name one mapping exactly (ENOENT otherwise).
    */
   readonly unmap?: 'contained' | 'exact';
 }
