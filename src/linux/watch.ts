@@ -59,5 +59,9 @@ export class Watch {
     if (status < 0) this.#armed = false;
     this.#ready(status < 0 || disconnect);
     if (!this.#armed && !this.#closed) this.#arm();
+    // Node 26 runs no promises after a callback from native code until it runs something of its own.
+    setImmediate(nothing);
   };
 }
+
+function nothing(): void {}
