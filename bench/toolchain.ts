@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /**
- * Compiles the sources and the benchmarks into `folder`, as the package is compiled: a loader that rewrites code while
- * it runs would be measured too. The path of the worker.
+ * Compiles `files` and all that they import into `folder`, as the package is compiled: a loader that rewrites code while
+ * it runs would be measured too. The folder that stands for the repository's root.
  */
-export function compileWorker(folder: string): string {
+export function compileTypeScript(folder: string, files: readonly string[]): string {
   const project = join(folder, 'tsconfig.json');
   const out = join(folder, 'js');
   const options = {
@@ -25,14 +25,19 @@ export function compileWorker(folder: string): string {
       declaration: false,
       isolatedDeclarations: false,
     },
-    files: [join(root, 'bench/worker.ts')],
+    files,
   };
   writeFileSync(project, JSON.stringify(options));
   execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
     stdio: 'inherit',
   });
   writeFileSync(join(out, 'package.json'), '{ "type": "module" }');
-  return join(out, 'bench/worker.js');
+  return out;
+}
+
+/** Compiles the sources and the benchmarks into `folder`. The path of the worker. */
+export function compileWorker(folder: string): string {
+  return join(compileTypeScript(folder, [join(root, 'bench/worker.ts')]), 'bench/worker.js');
 }
 
 /** The C floor, compiled into `folder`; `missing` says why there is none. */

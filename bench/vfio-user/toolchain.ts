@@ -1,36 +1,19 @@
 /** What the processes are made with: the project's TypeScript compiler, the system's C compiler. @module */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileTypeScript } from '../toolchain.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
 
-/** Compiles our processes into `folder` as the package is compiled, and gives the folder where they are. */
+/** Compiles our processes into `folder`, and gives the folder where they are. */
 export function compileProcesses(folder: string): string {
-  const out = join(folder, 'js');
-  const project = join(folder, 'tsconfig.json');
-  const options = {
-    extends: join(root, 'tsconfig.base.json'),
-    compilerOptions: {
-      rootDir: root,
-      outDir: out,
-      typeRoots: [join(root, 'node_modules/@types')],
-      types: ['node'],
-      // What npm run check refuses is not this program's business.
-      noCheck: true,
-      declaration: false,
-      isolatedDeclarations: false,
-    },
-    files: ['viommu-vmm.ts', 'viommu-sink.ts'].map((file) => join(here, file)),
-  };
-  mkdirSync(out);
-  writeFileSync(project, JSON.stringify(options));
-  execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
-    stdio: 'inherit',
-  });
-  writeFileSync(join(out, 'package.json'), '{ "type": "module" }');
+  const out = compileTypeScript(
+    folder,
+    ['viommu-vmm.ts', 'viommu-sink.ts'].map((file) => join(here, file)),
+  );
   // koffi is looked for next to what is run.
   symlinkSync(join(root, 'node_modules'), join(out, 'node_modules'));
   return join(out, 'bench/vfio-user');

@@ -21,7 +21,8 @@ const NUMBERS: Readonly<Partial<Record<string, AioNumbers>>> = {
   loong64: GENERIC,
 };
 
-const ONE: Uint8Array = new Uint8Array(new BigUint64Array([1n]).buffer);
+/** What is written to add one. */
+export const ONE: Uint8Array = new Uint8Array(new BigUint64Array([1n]).buffer);
 const REQUESTS = 64;
 const EVENT_BYTES = 32;
 /** Where in the memory things are: the iocb first. */

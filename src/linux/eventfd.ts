@@ -1,11 +1,9 @@
 import type { Descriptor, Eventfds } from '../vfio-user/index.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, type Libc, needLibc } from './libc.ts';
-import { bestRinger, isEventfd, type Ringer } from './eventfd-ringer.ts';
+import { bestRinger, isEventfd, ONE, type Ringer } from './eventfd-ringer.ts';
 import { ownDescriptor } from './own-descriptor.ts';
 import { callFailed } from './system-error.ts';
 import { Watch } from './watch.ts';
-
-const ONE: Uint8Array = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 interface Waiter {
   readonly resolve: (count: bigint) => void;

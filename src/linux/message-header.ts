@@ -4,11 +4,11 @@
  *
  * @module
  */
+import { alignUp, CMSGHDR_BYTES } from './control-message.ts';
 import { type Libc, SCM_RIGHTS, SOL_SOCKET } from './libc.ts';
 import { NativeMemory } from './native-memory.ts';
 
 const CONTROL_AT = 128;
-const CMSGHDR_BYTES = 16;
 /** Word indices (4 bytes each) of the members that are written again and again. */
 const CONTROL_LENGTH = 10;
 const IOV_LENGTH = 18;
@@ -53,8 +53,4 @@ export class MessageHeader {
     words[control + 3] = SCM_RIGHTS;
     words.set(descriptors, control + 4);
   }
-}
-
-function alignUp(bytes: number): number {
-  return (bytes + 7) & ~7;
 }

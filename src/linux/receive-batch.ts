@@ -1,4 +1,5 @@
 /** What recvmmsg fills: an array of `struct mmsghdr` with an `iovec` and a control buffer each, in native memory. @module */
+import { alignUp, CMSGHDR_BYTES } from './control-message.ts';
 import { type Libc, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET } from './libc.ts';
 import { NativeMemory } from './native-memory.ts';
 
@@ -12,7 +13,6 @@ const SLOT_BYTES = 4096;
 
 const MMSGHDR_BYTES = 64;
 const IOVEC_BYTES = 16;
-const CMSGHDR_BYTES = 16;
 /** Word indices (4 bytes each) in a `struct mmsghdr`. */
 const HEADER_WORDS: number = MMSGHDR_BYTES / 4;
 const CONTROL_LENGTH = 10;
@@ -112,8 +112,4 @@ export class ReceiveBatch {
   #dataAt(slot: number): number {
     return slot === 0 ? 0 : this.#firstBytes + (slot - 1) * SLOT_BYTES;
   }
-}
-
-function alignUp(bytes: number): number {
-  return (bytes + 7) & ~7;
 }

@@ -6,9 +6,6 @@ import { type LiveWorld, systemWorld } from '../serve/live-world.ts';
 import type { CommandIo } from '../terminal/io.ts';
 import { printable } from '../terminal/text.ts';
 
-/** Milliseconds without an answer after which a server counts as lost. */
-const PATIENCE_MS = 30_000;
-
 /** Why there is no connection, as an error for people; what is a mistake of this program is thrown as it is. */
 function unreachable(error: unknown): LiveError {
   if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) throw error;
@@ -41,7 +38,6 @@ export class RemoteServer {
         open: () => world.connect(path),
         name: path,
         timers: world.platform.timers,
-        requestTimeout: PATIENCE_MS,
       });
       return new RemoteServer(path, client, world);
     } catch (error) {

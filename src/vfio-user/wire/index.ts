@@ -19,6 +19,7 @@ export { DmaMapPayload } from './dma-map-payload.ts';
 export * from './dma-unmap.ts';
 export * from './errno.ts';
 export * from './header.ts';
+export type { IndexedRequest } from './indexed-request.ts';
 export * from './irq-info.ts';
 export * from './limits.ts';
 export * from './messages.ts';

@@ -1,4 +1,5 @@
 import { accept, type Codec, refuseArgsz, refuseFlags, refuseLength, viewOf } from './codec.ts';
+import { type IndexedRequest, indexedRequest } from './indexed-request.ts';
 
 const BYTES = 16;
 const FLAG_EVENTFD = 1;
@@ -12,14 +13,6 @@ export const IrqIndex = { INTX: 0, MSI: 1, MSIX: 2, ERR: 3, REQ: 4 } as const;
 
 /** Interrupt types of a PCI device. */
 export const PCI_IRQS = 5;
-
-/** The question about one interrupt type. */
-export interface IrqInfoRequest {
-  /** Bytes of reply payload that the client has room for, at least 16. */
-  readonly argsz: number;
-  /** The interrupt type, one of {@link IrqIndex} for PCI. */
-  readonly index: number;
-}
 
 /** One interrupt type. Source: vfio-user, "VFIO_USER_DEVICE_GET_IRQ_INFO". */
 export interface IrqInfo {
@@ -36,23 +29,8 @@ export interface IrqInfo {
   readonly noresize: boolean;
 }
 
-/** DEVICE_GET_IRQ_INFO. Fields other than `argsz` and `index` are written as 0 and ignored. */
-export const irqInfoRequest: Codec<IrqInfoRequest> = {
-  encode(value) {
-    const bytes = new Uint8Array(BYTES);
-    const view = viewOf(bytes);
-    view.setUint32(0, value.argsz, true);
-    view.setUint32(8, value.index, true);
-    return bytes;
-  },
-  decode(bytes) {
-    if (bytes.length < BYTES) return refuseLength('DEVICE_GET_IRQ_INFO', bytes, BYTES);
-    const view = viewOf(bytes);
-    const argsz = view.getUint32(0, true);
-    if (argsz < BYTES) return refuseArgsz('DEVICE_GET_IRQ_INFO', argsz, BYTES);
-    return accept({ argsz, index: view.getUint32(8, true) });
-  },
-};
+/** DEVICE_GET_IRQ_INFO; `index` is the interrupt type, one of {@link IrqIndex} for PCI. */
+export const irqInfoRequest: Codec<IndexedRequest> = indexedRequest('DEVICE_GET_IRQ_INFO', BYTES);
 
 /** The reply to DEVICE_GET_IRQ_INFO. */
 export const irqInfoReply: Codec<IrqInfo> = {

@@ -1,4 +1,5 @@
 import { accept, type Codec, refuseArgsz, refuseFlags, refuseLength, viewOf } from './codec.ts';
+import { type IndexedRequest, indexedRequest } from './indexed-request.ts';
 import { decodeSparse, encodeSparse, type SparseArea, sparseBytes } from './region-capabilities.ts';
 
 const BYTES = 32;
@@ -7,13 +8,6 @@ const FLAG_WRITE = 2;
 const FLAG_MMAP = 4;
 const FLAG_CAPS = 8;
 const FLAGS = FLAG_READ | FLAG_WRITE | FLAG_MMAP | FLAG_CAPS;
-
-/** The question about one region. */
-export interface RegionInfoRequest {
-  /** Bytes of reply payload that the client has room for, at least 32. */
-  readonly argsz: number;
-  readonly index: number;
-}
 
 /** One region. Source: vfio-user, "VFIO_USER_DEVICE_GET_REGION_INFO". */
 export interface RegionInfo {
@@ -32,23 +26,8 @@ export interface RegionInfo {
   readonly sparse?: readonly SparseArea[];
 }
 
-/** DEVICE_GET_REGION_INFO. Fields other than `argsz` and `index` are written as 0 and ignored. */
-export const regionInfoRequest: Codec<RegionInfoRequest> = {
-  encode(value) {
-    const bytes = new Uint8Array(BYTES);
-    const view = viewOf(bytes);
-    view.setUint32(0, value.argsz, true);
-    view.setUint32(8, value.index, true);
-    return bytes;
-  },
-  decode(bytes) {
-    if (bytes.length < BYTES) return refuseLength('DEVICE_GET_REGION_INFO', bytes, BYTES);
-    const view = viewOf(bytes);
-    const argsz = view.getUint32(0, true);
-    if (argsz < BYTES) return refuseArgsz('DEVICE_GET_REGION_INFO', argsz, BYTES);
-    return accept({ argsz, index: view.getUint32(8, true) });
-  },
-};
+/** DEVICE_GET_REGION_INFO; `index` is the region. */
+export const regionInfoRequest: Codec<IndexedRequest> = indexedRequest('DEVICE_GET_REGION_INFO', BYTES);
 
 /** The reply to DEVICE_GET_REGION_INFO. Capabilities other than the sparse areas are skipped. */
 export const regionInfoReply: Codec<RegionInfo> = {
