@@ -1,16 +1,15 @@
+import { InvalidationBatch, type RequesterSpaces, type Work } from '../../iommu/index.ts';
 import type { FaultRecorder } from './fault-recorder.ts';
-import { InvalidationBatch } from './invalidation-batch.ts';
 import type { InvalidationQueue } from './invalidation-queue.ts';
 import type { RegisterFile } from './register-file.ts';
-import type { RequesterSpaces } from './requester-spaces.ts';
-import type { Work } from './sequencer.ts';
+import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 
 /** What GCMD_REG works with. */
 export interface GlobalCommandParts {
   readonly capability: spec.Capability;
   readonly registers: RegisterFile;
-  readonly spaces: RequesterSpaces;
+  readonly spaces: RequesterSpaces<RequesterSpace>;
   readonly queue: InvalidationQueue;
   readonly recorder: FaultRecorder;
   /** Does the queue's work, after this. */

@@ -1,6 +1,6 @@
 /** What the descriptors of the queue ask for, gathered (VT-d 6.5.2). @module */
-import { PAGES_END } from '../../memory/index.ts';
-import type { InvalidationBatch } from './invalidation-batch.ts';
+import type { InvalidationBatch } from '../../iommu/index.ts';
+import { ALL_PAGES, type PageRange, PAGES_END } from '../../memory/index.ts';
 import * as spec from './spec/index.ts';
 
 /** An Invalidation Wait descriptor (VT-d 6.5.2.8). */
@@ -74,7 +74,12 @@ export function addIotlb(
 ): void {
   if (g === spec.IOTLB_GLOBAL) batch.everything = true;
   else if (g === spec.IOTLB_DOMAIN) batch.domains.add(domain);
-  else batch.addPages(domain, page, am);
+  else batch.addPages(domain, aligned(page, am));
+}
+
+function aligned(page: number, am: number): PageRange {
+  const start = spec.firstPage(page, am);
+  return { start, end: Math.min(PAGES_END, start + 2 ** am) };
 }
 
 function contextCache(words: ArrayLike<number>, batch: InvalidationBatch): void {
@@ -99,8 +104,8 @@ function iotlb(words: ArrayLike<number>, batch: InvalidationBatch): void {
 function pasidIotlb(words: ArrayLike<number>, batch: InvalidationBatch): void {
   const { G, DID, PASID, AM, ADDR } = spec.P_IOTLB_INV_DSC.fields;
   const read = (field: spec.Field): number => spec.readField(words, field);
-  if (read(G) === spec.PIOTLB_PASID) batch.addPasid(read(DID), read(PASID));
-  else batch.addPasid(read(DID), read(PASID), read(ADDR), read(AM));
+  if (read(G) === spec.PIOTLB_PASID) batch.addPasid(read(DID), read(PASID), ALL_PAGES);
+  else batch.addPasid(read(DID), read(PASID), aligned(read(ADDR), read(AM)));
 }
 
 function deviceTlb(words: ArrayLike<number>, batch: InvalidationBatch): void {

@@ -1,12 +1,11 @@
+import { InvalidationBatch, type RequesterSpaces, type Work } from '../../iommu/index.ts';
 import { addressOf, formatAddress, type Observer, PageCursor } from '../../memory/index.ts';
 import type { FaultStatus } from './fault-status.ts';
 import type { InterruptMessage } from './interrupt-message.ts';
-import { InvalidationBatch } from './invalidation-batch.ts';
 import { gather, type Wait } from './invalidation-commands.ts';
 import type { RegisterFile } from './register-file.ts';
 import type { RemappingState } from './remapping-state.ts';
-import type { RequesterSpaces } from './requester-spaces.ts';
-import type { Work } from './sequencer.ts';
+import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 
 /** Where the queue is, as latched from IQA_REG when it was enabled. */
@@ -23,7 +22,7 @@ export interface QueueParts {
   readonly status: FaultStatus;
   /** The invalidation event. */
   readonly event: InterruptMessage;
-  readonly spaces: RequesterSpaces;
+  readonly spaces: RequesterSpaces<RequesterSpace>;
   readonly observer: Observer | undefined;
 }
 

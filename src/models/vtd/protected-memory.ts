@@ -1,7 +1,7 @@
+import type { RequesterSpaces, Work } from '../../iommu/index.ts';
 import type { PageRange } from '../../memory/index.ts';
 import type { RegisterFile } from './register-file.ts';
-import type { RequesterSpaces } from './requester-spaces.ts';
-import type { Work } from './sequencer.ts';
+import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 
 /** Pages of the regions that the registers describe; a region whose limit lies below its base is off (VT-d 11.4.8). */
@@ -23,14 +23,20 @@ export function protectedRanges(registers: RegisterFile, capability: spec.Capabi
 export class ProtectedMemory implements Work {
   readonly #registers: RegisterFile;
   readonly #capability: spec.Capability;
-  readonly #spaces: RequesterSpaces;
+  readonly #spaces: RequesterSpaces<RequesterSpace>;
+  #ranges: readonly PageRange[] = [];
   #on = false;
   #stale = false;
 
-  constructor(registers: RegisterFile, capability: spec.Capability, spaces: RequesterSpaces) {
+  constructor(registers: RegisterFile, capability: spec.Capability, spaces: RequesterSpaces<RequesterSpace>) {
     this.#registers = registers;
     this.#capability = capability;
     this.#spaces = spaces;
+  }
+
+  /** Pages that are protected now. */
+  get ranges(): readonly PageRange[] {
+    return this.#ranges;
   }
 
   start(): void | Promise<void> {
@@ -38,7 +44,8 @@ export class ProtectedMemory implements Work {
     if (wanted === this.#on && !this.#stale) return;
     this.#on = wanted;
     this.#stale = false;
-    return this.#spaces.protect(wanted ? protectedRanges(this.#registers, this.#capability) : []);
+    this.#ranges = wanted ? protectedRanges(this.#registers, this.#capability) : [];
+    return this.#spaces.change((space) => space.setProtected(this.#ranges));
   }
 
   complete(): void {

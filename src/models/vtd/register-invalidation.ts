@@ -1,17 +1,16 @@
 /** Register-based invalidation: CCMD_REG (VT-d 11.4.6.1) and IOTLB_REG with IVA_REG (VT-d 11.4.6.2, 11.4.6.3). @module */
-import { InvalidationBatch } from './invalidation-batch.ts';
+import { InvalidationBatch, type RequesterSpaces, type Work } from '../../iommu/index.ts';
 import { addContextCache, addIotlb } from './invalidation-commands.ts';
 import type { RegisterFile } from './register-file.ts';
 import type { RemappingState } from './remapping-state.ts';
-import type { RequesterSpaces } from './requester-spaces.ts';
-import type { Work } from './sequencer.ts';
+import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 
 /** What the two commands work with. */
 export interface CommandParts {
   readonly state: RemappingState;
   readonly registers: RegisterFile;
-  readonly spaces: RequesterSpaces;
+  readonly spaces: RequesterSpaces<RequesterSpace>;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Sequencer } from '../../iommu/index.ts';
 import { type DeviceHandler } from '../../memory/index.ts';
 import type { FaultRecorder } from './fault-recorder.ts';
 import type { FaultStatus } from './fault-status.ts';
@@ -7,7 +8,6 @@ import type { InvalidationQueue } from './invalidation-queue.ts';
 import type { ProtectedMemory } from './protected-memory.ts';
 import type { RegisterFile } from './register-file.ts';
 import type { ContextCommand, IotlbCommand } from './register-invalidation.ts';
-import type { Sequencer } from './sequencer.ts';
 import * as spec from './spec/index.ts';
 
 /** Everything that a register write can set in motion. */

@@ -1,4 +1,4 @@
-import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
+import { formatRequesterId, type RequesterId, type RequesterView } from '../../iommu/index.ts';
 import {
   AddressSpace,
   AliasRegion,
@@ -24,7 +24,7 @@ export interface RequesterSpaceOptions extends VtdRegionOptions {
  * What one requester sees: system memory while its requests pass untranslated, its IOMMU region while they are
  * translated, and in both cases the interrupt range on top, which no table translates.
  */
-export class RequesterSpace {
+export class RequesterSpace implements RequesterView {
   readonly requester: RequesterId;
   readonly space: AddressSpace;
   readonly region: VtdRegion;
@@ -70,9 +70,8 @@ export class RequesterSpace {
     return translation.kind === 'fault' ? undefined : translation.domain;
   }
 
-  /** Translation indexes that have notifiers, and 0. */
-  indexes(): Iterable<number> {
-    return new Set([0, ...this.region.notifiers.map((notifier) => notifier.index)]);
+  isNested(index: number): boolean {
+    return this.#state.capability.NEST && this.region.translation(index).kind === 'nested';
   }
 
   /** Pages of system memory that nobody may reach, instead of those of the last call. Translated requests do not see them. */

@@ -1,11 +1,20 @@
-import type { GuestIommu, Mapping, RequesterId, WalkBudget } from '../../iommu/index.ts';
+import {
+  type GuestIommu,
+  InvalidationBatch,
+  type Mapping,
+  type RequesterId,
+  RequesterSpaces,
+  type RequesterViews,
+  Sequencer,
+  type WalkBudget,
+  type Work,
+} from '../../iommu/index.ts';
 import { Access, type AddressSpace, DeviceRegion, type Observer } from '../../memory/index.ts';
 import { FaultRecorder } from './fault-recorder.ts';
 import { reportFault } from './fault-report.ts';
 import { FaultStatus } from './fault-status.ts';
 import { GlobalCommand } from './global-command.ts';
 import { InterruptMessage, type SendInterrupt } from './interrupt-message.ts';
-import { InvalidationBatch } from './invalidation-batch.ts';
 import { InvalidationQueue } from './invalidation-queue.ts';
 import { ProtectedMemory } from './protected-memory.ts';
 import { capabilityOfDump, restoreRegisters } from './register-dump.ts';
@@ -13,9 +22,7 @@ import { RegisterFile, VtdSetupError } from './register-file.ts';
 import { ContextCommand, IotlbCommand } from './register-invalidation.ts';
 import { accessible, RegisterPort } from './register-port.ts';
 import type { FaultingRequest, RemappingState } from './remapping-state.ts';
-import type { RequesterSpace, RequesterSpaceOptions } from './requester-space.ts';
-import { RequesterSpaces } from './requester-spaces.ts';
-import { Sequencer, type Work } from './sequencer.ts';
+import { RequesterSpace, type RequesterSpaceOptions } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 
 /** What a unit is built from. */
@@ -55,7 +62,7 @@ export class VtdIommu implements GuestIommu, RemappingState {
   readonly #registers: RegisterFile;
   readonly #observer: Observer | undefined;
   readonly #sequencer: Sequencer;
-  readonly #spaces: RequesterSpaces;
+  readonly #spaces: RequesterSpaces<RequesterSpace>;
   readonly #port: RegisterPort;
   readonly #recorder: FaultRecorder;
   readonly #queue: InvalidationQueue;
@@ -77,7 +84,7 @@ export class VtdIommu implements GuestIommu, RemappingState {
     this.guestStopped = options.guestStopped ?? false;
     this.#observer = observer;
     const registers = new RegisterFile(capability, haw);
-    const spaces = new RequesterSpaces(this, spaceOptions(options), observer);
+    const spaces = new RequesterSpaces(this.#views(spaceOptions(options)), observer);
     const faultEvent = new InterruptMessage(registers, spec.FECTL_REG, sendInterrupt);
     const invalidationEvent = new InterruptMessage(registers, spec.IECTL_REG, sendInterrupt);
     const status = new FaultStatus(registers, faultEvent);
@@ -148,9 +155,6 @@ export class VtdIommu implements GuestIommu, RemappingState {
 
   /** The space of `requester` with its IOMMU region, made when first asked for. RangeError for what is no requester ID. */
   requesterSpace(requester: RequesterId): RequesterSpace {
-    if (!Number.isInteger(requester) || requester < 0 || requester > 0xffff) {
-      throw new RangeError(`${requester} is no requester ID (0 to 0xffff)`);
-    }
     return this.#spaces.get(requester);
   }
 
@@ -235,6 +239,21 @@ export class VtdIommu implements GuestIommu, RemappingState {
     this.#recorder.restart();
     this.#sequencer.request(this.#renewal);
     this.#sequencer.request(this.#protected);
+  }
+
+  #views(options: RequesterSpaceOptions): RequesterViews<RequesterSpace> {
+    return {
+      name: this.name,
+      memory: this.memory,
+      hasPasids: this.capability.PASID,
+      isTranslating: () => this.translationEnabled,
+      make: (requester) => {
+        const space = new RequesterSpace(this, requester, options);
+        const { ranges } = this.#protected;
+        if (ranges.length > 0) space.setProtected(ranges);
+        return space;
+      },
+    };
   }
 
   #access(offset: number, bytes: number): DataView {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { dmaRead, dmaWrite, type MemorySection, PAGES_END } from '../../../src/memory/index.ts';
 import { RequesterSpace } from '../../../src/models/vtd/requester-space.ts';
-import { StrictSink } from '../../support/strict-sink.ts';
 import { takeFaults } from './observe.ts';
 import { failure, RAM, sections, world } from './requester-world.ts';
 import { Guest, REQUESTER, SCALABLE_CAPABILITY } from './table-builder.ts';
@@ -188,13 +187,5 @@ describe('the domain of a requester', () => {
     const requester = new RequesterSpace(guest.state, REQUESTER, { interrupt: () => true });
 
     expect([0, 5, 6].map((index) => requester.domainOf(index))).toEqual([3, 4, undefined]);
-  });
-
-  it('has the indexes that are followed, and that of requests without PASID', () => {
-    const made = world();
-    made.requester.region.registerNotifier(new StrictSink(undefined, 5));
-    made.requester.region.registerNotifier(new StrictSink(undefined, 9));
-
-    expect([...made.requester.indexes()]).toEqual([0, 5, 9]);
   });
 });

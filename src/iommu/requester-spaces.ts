@@ -1,12 +1,11 @@
-import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
-import { ALL_PAGES, type Observer, type PageRange } from '../../memory/index.ts';
+import { ALL_PAGES, type Observer, type PageRange } from '../memory/index.ts';
 import type { InvalidationBatch } from './invalidation-batch.ts';
-import type { RemappingState } from './remapping-state.ts';
-import { RequesterSpace, type RequesterSpaceOptions } from './requester-space.ts';
+import { formatRequesterId, type RequesterId } from './requester-id.ts';
+import type { RequesterView, RequesterViews } from './requester-view.ts';
 
-/** A requester's space and what the unit remembers of it. */
-interface Entry {
-  readonly space: RequesterSpace;
+/** A requester's view and what is remembered of it. */
+interface Entry<V> {
+  readonly view: V;
   /**
    * The domain whose contents each translation index holds, which need not be the one that the tables name now; no
    * entry for an index that has not been looked at yet.
@@ -17,46 +16,47 @@ interface Entry {
 /** An index that no notifier has: an invalidation of it only empties the region's IOTLB. */
 const NO_INDEX = -1;
 
-/** The requesters that somebody has asked for, and what invalidations do to them. */
-export class RequesterSpaces {
-  readonly #state: RemappingState;
-  readonly #options: RequesterSpaceOptions;
+/**
+ * The requesters that somebody has asked for, and what invalidations do to them. Serves every IOMMU whose structures lie
+ * in memory: a model says what a requester sees now and what the guest invalidated, and no more.
+ */
+export class RequesterSpaces<V extends RequesterView> {
+  readonly #views: RequesterViews<V>;
   readonly #observer: Observer | undefined;
-  readonly #entries: Map<RequesterId, Entry> = new Map();
-  #protected: readonly PageRange[] = [];
+  readonly #entries: Map<RequesterId, Entry<V>> = new Map();
 
-  constructor(state: RemappingState, options: RequesterSpaceOptions, observer: Observer | undefined) {
-    this.#state = state;
-    this.#options = options;
+  /** `observer` hears `sink-failed`. */
+  constructor(views: RequesterViews<V>, observer: Observer | undefined) {
+    this.#views = views;
     this.#observer = observer;
   }
 
-  /** The space of `requester`, made when first asked for. */
-  get(requester: RequesterId): RequesterSpace {
+  /** The view of `requester`, made when first asked for. RangeError for what is no requester ID. */
+  get(requester: RequesterId): V {
+    if (!Number.isInteger(requester) || requester < 0 || requester > 0xffff) {
+      throw new RangeError(`${requester} is no requester ID (0 to 0xffff)`);
+    }
     let entry = this.#entries.get(requester);
     if (entry === undefined) {
-      const space = new RequesterSpace(this.#state, requester, this.#options);
-      if (this.#protected.length > 0) space.setProtected(this.#protected);
-      entry = { space, domains: new Map() };
+      entry = { view: this.#views.make(requester), domains: new Map() };
       this.#learn(entry);
       this.#entries.set(requester, entry);
     }
-    return entry.space;
+    return entry.view;
   }
 
   /** Forgets `requester`; throws, and forgets nothing, while its space has listeners. */
   release(requester: RequesterId): void {
     const entry = this.#entries.get(requester);
     if (entry === undefined) return;
-    entry.space.dispose();
+    entry.view.dispose();
     this.#entries.delete(requester);
   }
 
-  /** Shows every requester `ranges` as protected, instead of those of the last call. */
-  protect(ranges: readonly PageRange[]): void | Promise<void> {
-    this.#protected = ranges;
+  /** Changes what requesters see, all in one transaction. Returns, or resolves, when all sinks have confirmed; never rejects. */
+  change(one: (view: V) => void): void | Promise<void> {
     this.#together(() => {
-      for (const { space } of this.#entries.values()) space.setProtected(ranges);
+      for (const { view } of this.#entries.values()) one(view);
     });
     return this.#confirmed(this.#entries.values());
   }
@@ -66,9 +66,9 @@ export class RequesterSpaces {
    * sinks behind every requester that was touched have confirmed; never rejects.
    */
   apply(batch: InvalidationBatch): void | Promise<void> {
-    const touched: Set<Entry> = new Set();
+    const touched: Set<Entry<V>> = new Set();
     if (batch.coversStructures) this.#renew(batch, touched);
-    if (batch.coversContents && this.#state.translationEnabled) {
+    if (batch.coversContents && this.#views.isTranslating()) {
       for (const entry of this.#entries.values()) {
         if (!touched.has(entry) && this.#follow(entry, batch)) touched.add(entry);
       }
@@ -77,36 +77,36 @@ export class RequesterSpaces {
       const entry = this.#entries.get(requester);
       if (entry === undefined) continue;
       touched.add(entry);
-      const { region } = entry.space;
-      const indexes = index === undefined ? entry.space.indexes() : [index];
-      for (const one of indexes) this.#guard(entry.space, () => region.invalidateDeviceIotlb(range, one));
+      const { view } = entry;
+      const indexes = index === undefined ? this.#indexes(view) : [index];
+      for (const one of indexes) this.#guard(view, () => view.region.invalidateDeviceIotlb(range, one));
     }
     return this.#confirmed(touched);
   }
 
   /** Looks the structures up anew that `batch` covers, and follows all that is reached through them. */
-  #renew(batch: InvalidationBatch, touched: Set<Entry>): void {
+  #renew(batch: InvalidationBatch, touched: Set<Entry<V>>): void {
     for (const entry of this.#structuresCovered(batch)) touched.add(entry);
     // In one transaction: a device that moves from one kind of space to the other is never seen in neither.
     this.#together(() => {
-      for (const { space } of touched) space.refresh();
+      for (const { view } of touched) view.refresh();
     });
     for (const entry of touched) {
-      this.#guard(entry.space, () => entry.space.region.invalidate(ALL_PAGES));
+      this.#guard(entry.view, () => entry.view.region.invalidate(ALL_PAGES));
       this.#learn(entry);
     }
   }
 
-  #structuresCovered(batch: InvalidationBatch): Iterable<Entry> {
+  #structuresCovered(batch: InvalidationBatch): Iterable<Entry<V>> {
     if (batch.everyStructure) return this.#entries.values();
-    const covered: Set<Entry> = new Set();
+    const covered: Set<Entry<V>> = new Set();
     for (const requester of batch.sources) {
       const entry = this.#entries.get(requester);
       if (entry !== undefined) covered.add(entry);
     }
     if (batch.structureDomains.size === 0) return covered;
     for (const entry of this.#entries.values()) {
-      for (const index of this.#indexes(entry.space)) {
+      for (const index of this.#indexes(entry.view)) {
         const domain = entry.domains.get(index);
         // What was not present belongs to no domain that the guest could have named.
         if (domain === undefined || batch.structureDomains.has(domain)) covered.add(entry);
@@ -116,30 +116,30 @@ export class RequesterSpaces {
   }
 
   /** Follows the contents that `batch` covers for one requester; says whether there were any. */
-  #follow(entry: Entry, batch: InvalidationBatch): boolean {
-    const { space } = entry;
-    if (this.#state.capability.PASID) {
+  #follow(entry: Entry<V>, batch: InvalidationBatch): boolean {
+    const { view } = entry;
+    if (this.#views.hasPasids) {
       // Translations of a PASID without notifiers may be cached under a domain that nobody remembers.
-      this.#guard(space, () => space.region.invalidate(ALL_PAGES, NO_INDEX));
+      this.#guard(view, () => view.region.invalidate(ALL_PAGES, NO_INDEX));
     }
     if (batch.everything) {
-      this.#guard(space, () => space.region.invalidate(ALL_PAGES));
+      this.#guard(view, () => view.region.invalidate(ALL_PAGES));
       this.#learn(entry);
       return true;
     }
     let followed = false;
-    for (const index of this.#indexes(space)) {
+    for (const index of this.#indexes(view)) {
       const ranges = this.#rangesToFollow(entry, index, batch);
       if (ranges.length === 0) continue;
       followed = true;
-      for (const range of ranges) this.#guard(space, () => space.region.invalidate(range, index));
+      for (const range of ranges) this.#guard(view, () => view.region.invalidate(range, index));
     }
     return followed;
   }
 
-  #rangesToFollow(entry: Entry, index: number, batch: InvalidationBatch): readonly PageRange[] {
+  #rangesToFollow(entry: Entry<V>, index: number, batch: InvalidationBatch): readonly PageRange[] {
     const known = entry.domains.get(index);
-    const now = entry.space.domainOf(index);
+    const now = entry.view.domainOf(index);
     if (!entry.domains.has(index) || now !== known) {
       // Structures may change without an invalidation, and a walk made since, for another device or for new RAM, may
       // have taken contents from either domain: an invalidation of neither may then pass them by.
@@ -148,62 +148,57 @@ export class RequesterSpaces {
     }
     if (now === undefined) return NO_PAGES;
     const ranges = batch.pagesOf(now, index);
-    return ranges.length > 0 && batch.coversPages(now) && this.#nested(entry.space, index)
-      ? EVERY_PAGE
-      : ranges;
+    // Any of the requester's addresses may lead to pages of a stage behind its tables.
+    return ranges.length > 0 && batch.coversPages(now) && entry.view.isNested(index) ? EVERY_PAGE : ranges;
   }
 
-  /** Second-stage pages are no pages of the device's addresses in a nested translation: any of those may lead there. */
-  #nested(space: RequesterSpace, index: number): boolean {
-    return this.#state.capability.NEST && space.region.translation(index).kind === 'nested';
-  }
-
-  #learn(entry: Entry): void {
+  #learn(entry: Entry<V>): void {
     const domains = new Map<number, number | undefined>();
-    for (const index of this.#indexes(entry.space)) domains.set(index, entry.space.domainOf(index));
+    for (const index of this.#indexes(entry.view)) domains.set(index, entry.view.domainOf(index));
     entry.domains = domains;
   }
 
-  /** Without PASID support there is nothing but requests without PASID. */
-  #indexes(space: RequesterSpace): Iterable<number> {
-    return this.#state.capability.PASID ? space.indexes() : WITHOUT_PASID;
+  /** Translation indexes that have notifiers, and 0: requests without PASID. */
+  #indexes(view: V): Iterable<number> {
+    if (!this.#views.hasPasids) return WITHOUT_PASID;
+    return new Set([0, ...view.region.notifiers.map((notifier) => notifier.index)]);
   }
 
-  #confirmed(entries: Iterable<Entry>): void | Promise<void> {
+  #confirmed(entries: Iterable<Entry<V>>): void | Promise<void> {
     const pending: Promise<void>[] = [];
-    const ask = (space: RequesterSpace, barrier: () => void | Promise<void>): void => {
-      const answer = this.#guard(space, barrier);
-      if (answer !== undefined) pending.push(answer.catch((error: unknown) => this.#failed(space, error)));
+    const ask = (view: V, barrier: () => void | Promise<void>): void => {
+      const answer = this.#guard(view, barrier);
+      if (answer !== undefined) pending.push(answer.catch((error: unknown) => this.#failed(view, error)));
     };
-    for (const { space } of entries) {
-      ask(space, () => space.space.barrier());
-      ask(space, () => space.region.barrier());
+    for (const { view } of entries) {
+      ask(view, () => view.space.barrier());
+      ask(view, () => view.region.barrier());
     }
     if (pending.length > 0) return Promise.all(pending).then(() => undefined);
   }
 
   #together(change: () => void): void {
-    this.#guard(undefined, () => this.#state.memory.topology.transaction(change));
+    this.#guard(undefined, () => this.#views.memory.topology.transaction(change));
   }
 
   /** Whoever listens may fail; the guest and its other devices go on. */
-  #guard<T>(space: RequesterSpace | undefined, call: () => T): T | undefined {
+  #guard<T>(view: V | undefined, call: () => T): T | undefined {
     try {
       return call();
     } catch (error) {
-      this.#failed(space, error);
+      this.#failed(view, error);
       return undefined;
     }
   }
 
-  #failed(space: RequesterSpace | undefined, error: unknown): void {
-    const who = space === undefined ? 'a requester' : formatRequesterId(space.requester);
+  #failed(view: V | undefined, error: unknown): void {
+    const who = view === undefined ? 'a requester' : formatRequesterId(view.requester);
     const why = error instanceof Error ? error.message : String(error);
     this.#observer?.observe({
       kind: 'sink-failed',
-      source: 'VT-d',
+      source: this.#views.name,
       message: `what follows the mappings of ${who} failed and may still hold some that the guest has withdrawn: ${why}`,
-      details: space === undefined ? {} : { requester: who },
+      details: view === undefined ? {} : { requester: who },
     });
   }
 }

@@ -1,6 +1,5 @@
-import type { RequesterId } from '../../iommu/index.ts';
-import { ALL_PAGES, type PageRange, PAGES_END } from '../../memory/index.ts';
-import { firstPage } from './spec/index.ts';
+import { ALL_PAGES, type PageRange } from '../memory/index.ts';
+import type { RequesterId } from './requester-id.ts';
 
 /** A device-TLB invalidation: of one translation index, or of all. */
 export interface DeviceTlbInvalidation {
@@ -29,11 +28,12 @@ class Ranges {
 }
 
 /**
- * What a run of invalidation commands covers together. A remapping unit may invalidate more, and earlier, than it was
- * asked to (VT-d 6.5); so commands between which the guest cannot look are gathered and done as one: thousands of them
- * in a queue then cost one walk of the tables and not thousands.
+ * What a run of invalidation commands covers together. An IOMMU may invalidate more, and earlier, than it was asked to
+ * (VT-d 6.5, AMD-Vi 2.2.2); so commands between which the guest cannot look are gathered and done as one: thousands of
+ * them in a queue then cost one walk of the tables and not thousands.
  *
- * *Structures* are root, context and PASID entries; *contents* are the paging entries that they lead to.
+ * *Structures* say how a requester is translated (root, context and PASID entries; device table entries); *contents* are
+ * the paging entries that they lead to.
  */
 export class InvalidationBatch {
   /** Every structure of every requester. */
@@ -63,28 +63,27 @@ export class InvalidationBatch {
     return this.everything || this.domains.size > 0 || this.#pages.size > 0 || this.#pasids.size > 0;
   }
 
-  /** The second-stage pages of `domain`: 2^`am` of them around `page`. */
-  addPages(domain: number, page: number, am: number): void {
-    entry(this.#pages, domain).add(aligned(page, am));
+  /** Pages of the tables of `domain` that requests without PASID go through; in a nested translation, of the second stage. */
+  addPages(domain: number, range: PageRange): void {
+    entry(this.#pages, domain).add(range);
   }
 
-  /** What `pasid` reaches within `domain`: 2^`am` pages around `page`, or all of it. */
-  addPasid(domain: number, pasid: number, page = 0, am = 63): void {
-    const range = aligned(page, am);
+  /** Pages that `pasid` reaches within `domain`. */
+  addPasid(domain: number, pasid: number, range: PageRange): void {
     let pasids = this.#pasids.get(domain);
     if (pasids === undefined) this.#pasids.set(domain, (pasids = new Map()));
     entry(pasids, pasid).add(range);
     entry(this.#anyPasid, domain).add(range);
   }
 
-  /** Whether second-stage pages of `domain` are covered. */
+  /** Whether {@link addPages} named `domain`. */
   coversPages(domain: number): boolean {
     return this.#pages.has(domain);
   }
 
   /**
-   * The pages of translation index `index` that are covered when it belongs to `domain`. Index 0, requests without
-   * PASID, has the PASID that RID_PASID says, so that an invalidation of any PASID of its domain may mean it.
+   * The pages of translation index `index` that are covered when it belongs to `domain`. Requests without PASID, index 0,
+   * may be translated as those of some PASID (VT-d's RID_PASID), so that an invalidation of any of its domain may mean it.
    */
   pagesOf(domain: number, index: number): readonly PageRange[] {
     if (this.everything || this.domains.has(domain)) return EVERY_PAGE;
@@ -102,11 +101,6 @@ function entry(map: Map<number, Ranges>, key: number): Ranges {
   let ranges = map.get(key);
   if (ranges === undefined) map.set(key, (ranges = new Ranges()));
   return ranges;
-}
-
-function aligned(page: number, am: number): PageRange {
-  const start = firstPage(page, am);
-  return { start, end: Math.min(PAGES_END, start + 2 ** am) };
 }
 
 function merge(ranges: readonly PageRange[]): readonly PageRange[] {
