@@ -1,7 +1,6 @@
 import type { RegisterAccess } from '../../src/guests/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
-import type { QtestClient } from '../../test/qemu/harness/qtest-client.ts';
-import { VTD_BASE } from '../../test/qemu/harness/vtd-registers.ts';
+import { type QtestClient, VTD_BASE } from '../../src/qemu/index.ts';
 
 const FETCHED: readonly (readonly [offset: number, bytes: 4 | 8])[] = [
   [spec.VER_REG, 4],

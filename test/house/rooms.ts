@@ -16,11 +16,24 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   devices: ['memory', 'iommu', 'vfio', 'vfio-user'],
   machine: ['memory', 'iommu', 'models', 'pci', 'vfio'],
   guests: ['memory', 'iommu', 'models'],
-  cli: ['memory', 'iommu', 'models', 'pci', 'vfio', 'vfio-user', 'linux', 'devices', 'machine', 'guests'],
+  qemu: ['memory', 'iommu', 'models', 'vfio', 'vfio-user', 'linux', 'guests'],
+  cli: [
+    'memory',
+    'iommu',
+    'models',
+    'pci',
+    'vfio',
+    'vfio-user',
+    'linux',
+    'devices',
+    'machine',
+    'guests',
+    'qemu',
+  ],
 };
 
 /** The rooms that may use Node; every other one also runs in a browser. */
-export const nodeRooms: readonly string[] = ['linux', 'guests', 'cli'];
+export const nodeRooms: readonly string[] = ['linux', 'guests', 'qemu', 'cli'];
 
 /** Names of all rooms, as in {@link mayImport}. */
 export const rooms: readonly string[] = Object.keys(mayImport);

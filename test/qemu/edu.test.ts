@@ -5,7 +5,7 @@ import { Access } from '../../src/memory/index.ts';
 import { EduGuest } from './harness/edu-guest.ts';
 import { eventually } from './harness/eventually.ts';
 import { describeQemu } from './harness/find-qemu.ts';
-import { HIGH } from './harness/guest-ram.ts';
+import { HIGH } from '../../src/qemu/index.ts';
 import { ProxyInFront } from './harness/proxied.ts';
 import { SLOTS } from './harness/qemu-machine.ts';
 import { Sink } from './harness/sink.ts';

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { VtdDomain } from '../../src/guests/index.ts';
 import { Access } from '../../src/memory/index.ts';
 import { describeQemu } from './harness/find-qemu.ts';
-import { HIGH } from './harness/guest-ram.ts';
+import { HIGH } from '../../src/qemu/index.ts';
 import { type QemuMachine, SLOTS } from './harness/qemu-machine.ts';
 import { Sink } from './harness/sink.ts';
 import { machineWithDomain, MODES } from './harness/world.ts';

@@ -5,7 +5,7 @@ import { Access } from '../../src/memory/index.ts';
 import { type Change, changesIn } from './harness/changes.ts';
 import { letQemuLook, MIB2 } from './harness/edits.ts';
 import { describeQemu } from './harness/find-qemu.ts';
-import { HIGH, RAM_UNTRANSLATED } from './harness/guest-ram.ts';
+import { HIGH, RAM_UNTRANSLATED } from '../../src/qemu/index.ts';
 import { type QemuMachine, SLOTS } from './harness/qemu-machine.ts';
 import { Sink } from './harness/sink.ts';
 import { machineWithDomain, MODES } from './harness/world.ts';

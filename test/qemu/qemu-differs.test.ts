@@ -9,7 +9,7 @@ import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
 import { GIB1, MIB2, splitLeaf } from './harness/edits.ts';
 import { describeQemu } from './harness/find-qemu.ts';
-import { HIGH } from './harness/guest-ram.ts';
+import { HIGH } from '../../src/qemu/index.ts';
 import { SLOTS } from './harness/qemu-machine.ts';
 import { Sink } from './harness/sink.ts';
 import { machineWithDomain, MODES } from './harness/world.ts';

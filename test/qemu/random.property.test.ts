@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { Access } from '../../src/memory/index.ts';
 import { GIB1, MIB2 } from './harness/edits.ts';
 import { describeQemu } from './harness/find-qemu.ts';
-import { HIGH } from './harness/guest-ram.ts';
+import { HIGH } from '../../src/qemu/index.ts';
 import { DOMAINS, type GuestStep, Lockstep } from './harness/lockstep.ts';
 import { ProxyInFront } from './harness/proxied.ts';
 import { QemuMachine } from './harness/qemu-machine.ts';

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { probeDevice } from '../../src/devices/index.ts';
 import { Access } from '../../src/memory/index.ts';
 import { describeQemu } from './harness/find-qemu.ts';
-import { HIGH } from './harness/guest-ram.ts';
+import { HIGH } from '../../src/qemu/index.ts';
 import { Sink } from './harness/sink.ts';
 import { machineWithDomain, MODES } from './harness/world.ts';
 

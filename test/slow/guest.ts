@@ -3,9 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AddressSpace } from '../../src/memory/index.ts';
 import { type MappedFile, mapFile } from '../../src/linux/index.ts';
-import { sharedGuestMemory } from '../qemu/harness/guest-ram.ts';
-import { QemuProcess } from '../qemu/harness/qemu-process.ts';
-import { VTD_BASE } from '../qemu/harness/vtd-registers.ts';
+import { QEMU } from '../qemu/harness/find-qemu.ts';
+import { QemuProcess, sharedGuestMemory, VTD_BASE } from '../../src/qemu/index.ts';
 import { initramfs } from './guest-files.ts';
 
 const RAM_BYTES = 256 * 2 ** 20;
@@ -50,6 +49,7 @@ export class LinuxGuest {
     const initrd = join(folder, 'initramfs');
     writeFileSync(initrd, initramfs(files, bootScript(port)));
     const qemu = await QemuProcess.start({
+      executable: QEMU,
       ramBytes: RAM_BYTES,
       processors: true,
       args: [

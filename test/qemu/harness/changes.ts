@@ -2,7 +2,7 @@
 import type { VtdDomain } from '../../../src/guests/index.ts';
 import { Access } from '../../../src/memory/index.ts';
 import { GIB1, MIB2, rewriteLeaves } from './edits.ts';
-import { HIGH } from './guest-ram.ts';
+import { HIGH } from '../../../src/qemu/index.ts';
 import { type QemuMachine, SLOTS } from './qemu-machine.ts';
 
 /** A guest's doings, in two steps. */

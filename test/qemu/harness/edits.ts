@@ -1,7 +1,7 @@
 /** What a guest's driver would not do by itself: tables edited by hand, and what QEMU must be told beyond the book. @module */
 import type { VtdDomain } from '../../../src/guests/index.ts';
 import { Access } from '../../../src/memory/index.ts';
-import { HIGH } from './guest-ram.ts';
+import { HIGH } from '../../../src/qemu/index.ts';
 import type { QemuMachine } from './qemu-machine.ts';
 
 /** Pages of the large leaves. */

@@ -1,6 +1,6 @@
 /** What a guest's driver of the edu device does, by qtest. @module */
 import { EDU_BUFFER_START, EduDma, EduRegister } from '../../../src/devices/index.ts';
-import { CAPABILITY_MSI } from './pci-config.ts';
+import { CAPABILITY_MSI } from '../../../src/qemu/index.ts';
 import { BAR_PLACES, type QemuMachine, SLOTS } from './qemu-machine.ts';
 
 /** Reads of a register before a transfer counts as stuck. */

@@ -1,9 +1,7 @@
 /** Finds a QEMU that has vfio-user, so that tests without one are skipped and say why. @module */
-import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
 import { linuxPlatform } from '../../../src/linux/index.ts';
+import { executableInPath, probeQemu } from '../../../src/qemu/index.ts';
 
 /** The variable that names the QEMU to use, before PATH is searched. */
 export const QEMU_VARIABLE = 'VIOMMU_QEMU';
@@ -22,37 +20,14 @@ export function findQemu(environment: NodeJS.ProcessEnv = process.env): Found {
   const named = environment[QEMU_VARIABLE];
   const path = named || executableInPath('qemu-system-x86_64', environment['PATH'] ?? '');
   if (path === undefined) return { missing: `no qemu-system-x86_64 in PATH; ${REMEDY}` };
-  const version = ask(path, '--version');
-  if (typeof version !== 'string') return { missing: `${path} does not run (${version.message}); ${REMEDY}` };
-  const release = /version (\d+)/.exec(version)?.[1] ?? '0';
-  if (Number(release) < LEAST_RELEASE) {
-    return {
-      missing: `${path} is QEMU ${release}, and these tests are for ${LEAST_RELEASE} and later; ${REMEDY}`,
-    };
+  const build = probeQemu(path);
+  if (typeof build === 'string') return { missing: `${build}; ${REMEDY}` };
+  if (Number.parseInt(build.version, 10) < LEAST_RELEASE) {
+    const why = `${path} is QEMU ${build.version}, and these tests are for ${LEAST_RELEASE} and later`;
+    return { missing: `${why}; ${REMEDY}` };
   }
-  const devices = ask(path, '-device', 'help');
-  if (typeof devices === 'string' && devices.includes('"vfio-user-pci"')) return { path };
+  if (build.devices.has('vfio-user-pci')) return { path };
   return { missing: `${path} was built without vfio-user-pci; ${REMEDY}` };
-}
-
-/** What QEMU prints, or why it does not. */
-function ask(path: string, ...args: readonly string[]): string | Error {
-  const { error, stdout } = spawnSync(path, args, { encoding: 'utf8', timeout: 20_000 });
-  return error ?? stdout;
-}
-
-function executableInPath(name: string, path: string): string | undefined {
-  return path
-    .split(delimiter)
-    .map((folder) => join(folder, name))
-    .find((candidate) => {
-      try {
-        accessSync(candidate, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
 }
 
 const found = findQemu();

@@ -4,7 +4,7 @@ import { Access } from '../../../src/memory/index.ts';
 import type { Mapping } from '../../../src/iommu/index.ts';
 import { RecordingHost } from '../../scenarios/recording-host.ts';
 import { NIC, ScenarioMachine } from '../../scenarios/scenario-machine.ts';
-import { filePage } from './guest-ram.ts';
+import { filePage } from '../../../src/qemu/index.ts';
 import type { QemuMachine } from './qemu-machine.ts';
 import type { Sink } from './sink.ts';
 import { dmaText, type DmaText } from './tables.ts';

@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { VtdDomain } from '../../../src/guests/index.ts';
 import { Access } from '../../../src/memory/index.ts';
-import { HIGH } from './guest-ram.ts';
+import { HIGH } from '../../../src/qemu/index.ts';
 import type { PlugOptions, QemuMachine } from './qemu-machine.ts';
 import { machineWithDomain } from './world.ts';
 

@@ -3,11 +3,9 @@ import { PageAllocator, VtdGuestDriver } from '../../../src/guests/index.ts';
 import { type RequesterId, requesterId } from '../../../src/iommu/index.ts';
 import { type MappedFile, mapFile } from '../../../src/linux/index.ts';
 import type { AddressSpace } from '../../../src/memory/index.ts';
-import { sharedGuestMemory } from './guest-ram.ts';
-import { PciConfig } from './pci-config.ts';
-import { QemuProcess } from './qemu-process.ts';
+import { PciConfig, QemuProcess, QtestVtdRegisters, sharedGuestMemory } from '../../../src/qemu/index.ts';
+import { QEMU } from './find-qemu.ts';
 import { type DmaText, leavesOf, sentByQemu } from './tables.ts';
-import { QtestVtdRegisters } from './vtd-registers.ts';
 
 const RAM_BYTES = 4 * 2 ** 30;
 /** At the end of the RAM below 4 GiB; what is mapped in tests lies elsewhere. */
@@ -85,6 +83,7 @@ export class QemuMachine {
     const { mode = 'legacy', awBits = 48 } = options;
     const scalable = mode === 'scalable' ? ',scalable-mode=on' : '';
     const qemu = await QemuProcess.start({
+      executable: QEMU,
       ramBytes: RAM_BYTES,
       args: [
         ['-device', `intel-iommu,caching-mode=on,aw-bits=${awBits}${scalable}`],

@@ -2,7 +2,7 @@
 import { type LeafBatch, type RequesterId, WalkReport } from '../../../src/iommu/index.ts';
 import { Access, type AddressSpace, ALL_PAGES, formatAccess } from '../../../src/memory/index.ts';
 import { VtdIommu } from '../../../src/models/vtd/index.ts';
-import { filePage } from './guest-ram.ts';
+import { filePage } from '../../../src/qemu/index.ts';
 
 /** `IOVA+PAGES>TARGET ACCESS`: page numbers in hexadecimal. */
 export type DmaText = string;

@@ -3,12 +3,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { QEMU } from './find-qemu.ts';
 import { QmpClient } from './qmp-client.ts';
 import { QtestClient } from './qtest-client.ts';
 
 /** What a machine is started with. */
 export interface QemuOptions {
+  /** Path of the executable, of release 11 or later. */
+  readonly executable: string;
   /** Guest RAM in bytes. It is a memory file that others can map: see {@link QemuProcess.ramFile}. */
   readonly ramBytes: number;
   /** `-device`, `-netdev` and so on, after the machine. */
@@ -42,7 +43,7 @@ export class QemuProcess {
 
   /** Starts QEMU; rejects with what it printed when it refuses. */
   static async start(options: QemuOptions): Promise<QemuProcess> {
-    const { ramBytes, args, processors = false } = options;
+    const { executable, ramBytes, args, processors = false } = options;
     const machine = [
       ['-nodefaults', '-no-user-config', '-display', 'none'],
       // The kernel kills QEMU when the test process dies, however that comes about.
@@ -54,7 +55,9 @@ export class QemuProcess {
       ['-object', `memory-backend-memfd,id=ram,size=${ramBytes},share=on`, '-m', `${ramBytes / 2 ** 20}M`],
       ['-machine', 'q35,memory-backend=ram,kernel-irqchip=split'],
     ].flat();
-    const child = spawn(QEMU, [...machine, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'] });
+    const child = spawn(executable, [...machine, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
+    });
     await once(child, 'spawn');
     const process = new QemuProcess(child);
     try {

@@ -1,5 +1,5 @@
 /** PCI configuration space by the ports 0xcf8 and 0xcfc, and what firmware would set up in it. @module */
-import { formatRequesterId, type RequesterId } from '../../../src/iommu/index.ts';
+import { formatRequesterId, type RequesterId } from '../iommu/index.ts';
 import type { QtestClient } from './qtest-client.ts';
 
 const CONFIG_ADDRESS = 0xcf8;

@@ -7,7 +7,7 @@ import {
   PAGES_END,
   type RamBlock,
   RamRegion,
-} from '../../../src/memory/index.ts';
+} from '../memory/index.ts';
 
 /** A q35 machine whose RAM reaches 0xb0000000 has the first 2 GiB below 4 GiB and the rest above. */
 export const LOW_PAGES = 0x8_0000;

@@ -1,6 +1,6 @@
 /** The registers of QEMU's VT-d unit, for the guest driver that also drives our model. @module */
-import type { RegisterAccess } from '../../../src/guests/index.ts';
-import { spec } from '../../../src/models/vtd/index.ts';
+import type { RegisterAccess } from '../guests/index.ts';
+import { spec } from '../models/vtd/index.ts';
 import type { QtestClient } from './qtest-client.ts';
 
 /** Where a q35 machine has the unit's registers. */

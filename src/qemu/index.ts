@@ -1,0 +1,13 @@
+/**
+ * A real QEMU without a guest: its memory, ports and registers driven over qtest, its devices plugged over QMP. Needs
+ * Node, Linux and a QEMU.
+ *
+ * @module
+ */
+export * from './find-qemu.ts';
+export * from './guest-ram.ts';
+export * from './pci-config.ts';
+export * from './qemu-process.ts';
+export * from './qmp-client.ts';
+export * from './qtest-client.ts';
+export * from './vtd-registers.ts';
