@@ -29,6 +29,11 @@ export function filePage(page: number): number {
   return page < LOW_PAGES ? page : page - HIGH + LOW_PAGES;
 }
 
+/** The guest-physical page that lies at page `page` of the RAM file. */
+export function guestPage(page: number): number {
+  return page < LOW_PAGES ? page : page - LOW_PAGES + HIGH;
+}
+
 /**
  * What a device has mapped of RAM while its requests pass untranslated, as text like that of `dmaText`: all but the
  * 256 KiB of ROM below 1 MiB.

@@ -10,4 +10,5 @@ export * from './pci-config.ts';
 export * from './qemu-process.ts';
 export * from './qmp-client.ts';
 export * from './qtest-client.ts';
+export * from './vfio-user-sink.ts';
 export * from './vtd-registers.ts';

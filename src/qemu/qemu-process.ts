@@ -14,6 +14,8 @@ export interface QemuOptions {
   readonly ramBytes: number;
   /** `-device`, `-netdev` and so on, after the machine. */
   readonly args: readonly string[];
+  /** Whether this release ends by itself when this process does; it does when left out. */
+  readonly exitsWithParent?: boolean;
   /** Runs the guest's processors in software; without it they never run and qtest takes their place. */
   readonly processors?: boolean;
 }
@@ -43,11 +45,11 @@ export class QemuProcess {
 
   /** Starts QEMU; rejects with what it printed when it refuses. */
   static async start(options: QemuOptions): Promise<QemuProcess> {
-    const { executable, ramBytes, args, processors = false } = options;
+    const { executable, ramBytes, args, exitsWithParent = true, processors = false } = options;
     const machine = [
       ['-nodefaults', '-no-user-config', '-display', 'none'],
       // The kernel kills QEMU when the test process dies, however that comes about.
-      ['-run-with', 'exit-with-parent=on'],
+      exitsWithParent ? ['-run-with', 'exit-with-parent=on'] : [],
       ['-accel', processors ? 'tcg' : 'qtest'],
       // Pipes made for the child leave no socket file behind.
       ['-chardev', 'socket,id=qtest,fd=3', '-object', 'qtest,id=port,chardev=qtest,log=/dev/null'],

@@ -17,7 +17,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
   machine: ['memory', 'iommu', 'models', 'pci', 'vfio'],
   guests: ['memory', 'iommu', 'models'],
   qemu: ['memory', 'iommu', 'models', 'vfio', 'vfio-user', 'linux', 'guests'],
-  cli: [
+  conform: [
     'memory',
     'iommu',
     'models',
@@ -30,10 +30,24 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
     'guests',
     'qemu',
   ],
+  cli: [
+    'memory',
+    'iommu',
+    'models',
+    'pci',
+    'vfio',
+    'vfio-user',
+    'linux',
+    'devices',
+    'machine',
+    'guests',
+    'qemu',
+    'conform',
+  ],
 };
 
 /** The rooms that may use Node; every other one also runs in a browser. */
-export const nodeRooms: readonly string[] = ['linux', 'guests', 'qemu', 'cli'];
+export const nodeRooms: readonly string[] = ['linux', 'guests', 'qemu', 'conform', 'cli'];
 
 /** Names of all rooms, as in {@link mayImport}. */
 export const rooms: readonly string[] = Object.keys(mayImport);

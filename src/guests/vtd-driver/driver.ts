@@ -90,9 +90,9 @@ export class VtdGuestDriver {
     if (!this.#unit.fresh()) {
       throw new VtdDriverError('state', 'the unit is running already; attach to it, or reset it first');
     }
-    if (scalable && !(this.capability.SMTS && this.capability.SSTS)) {
-      const remedy = 'boot in legacy mode or give the unit SMTS and SSTS';
-      throw new VtdDriverError('unsupported', `the unit has no second stage in scalable mode; ${remedy}`);
+    if (scalable && !this.capability.SMTS) {
+      const remedy = 'boot in legacy mode or give the unit SMTS';
+      throw new VtdDriverError('unsupported', `the unit has no scalable mode; ${remedy}`);
     }
     const queue = this.#unit.makeQueue(this.#pages, scalable);
     const structures = new RemappingStructures(

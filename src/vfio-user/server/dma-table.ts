@@ -21,6 +21,8 @@ export interface DmaTableOptions {
   /** Where shared memory is found; without it every mapping is reached by message. */
   readonly files: FileTable | undefined;
   readonly maxMappings: number;
+  /** See `ServerLimits.reachablePages`. */
+  readonly reachablePages: number;
   /** See {@link DmaTable}. */
   readonly unmap: 'contained' | 'exact';
 }
@@ -46,11 +48,13 @@ export class DmaTable {
   readonly #ledger: Ledger = new Ledger();
   readonly #files: FileTable | undefined;
   readonly #maxMappings: number;
+  readonly #reachablePages: number;
   readonly #isExact: boolean;
 
-  constructor({ files, maxMappings, unmap }: DmaTableOptions) {
+  constructor({ files, maxMappings, reachablePages, unmap }: DmaTableOptions) {
     this.#files = files;
     this.#maxMappings = maxMappings;
+    this.#reachablePages = reachablePages;
     this.#isExact = unmap === 'exact';
   }
 
@@ -92,6 +96,7 @@ export class DmaTable {
     if (iova + pages > PAGES_END || page + pages > PAGES_END) {
       return invalid('the mapping ends beyond 2^64: make it shorter');
     }
+    if (iova + pages > this.#reachablePages) return this.#unreachable({ start: iova, end: iova + pages });
     const access = (read ? 1 : 0) | (write ? 2 : 0);
     const cursor = this.#ledger.cursor(iova);
     const overlaps = cursor.valid && cursor.iova < iova + pages;
@@ -178,6 +183,14 @@ export class DmaTable {
     return {
       errno: this.#isExact ? Errno.EINVAL : Errno.EEXIST,
       reason: `${formatRange(range)} overlaps the mapping ${there}: unmap that first`,
+    };
+  }
+
+  #unreachable(range: PageRange): DmaRefusal {
+    const reach = formatRange({ start: 0, end: this.#reachablePages });
+    return {
+      errno: Errno.ERANGE,
+      reason: `the device reaches ${reach}, and ${formatRange(range)} does not lie in it: keep the guest below that`,
     };
   }
 

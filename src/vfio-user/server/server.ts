@@ -83,7 +83,12 @@ export class VfioUserServer {
     });
     const files = options.files === undefined ? undefined : new FileTable(options.files, limits.maxFiles);
     const unmap = options.unmap ?? 'contained';
-    const table = new DmaTable({ files, maxMappings: limits.maxMappings, unmap });
+    const table = new DmaTable({
+      files,
+      maxMappings: limits.maxMappings,
+      reachablePages: limits.reachablePages,
+      unmap,
+    });
     const traffic = new DmaTraffic();
     const memory = new DeviceMemory({
       table,

@@ -178,6 +178,17 @@ describe('DMA_MAP', () => {
     expect(world.log.at(-1)).toMatch(/x0 EEXIST$/);
   });
 
+  it('is refused beyond what the device can reach, and taken right below', async () => {
+    const world = buildWorld({}, { limits: { reachablePages: 32 } });
+    const client = await world.client();
+
+    expect(await client.map(31, 2)).toBe(Errno.ERANGE);
+    expect(await client.map(31, 1)).toBe(0);
+
+    expect(held(world)).toEqual(['31+1>0 rw']);
+    client.channel.close();
+  });
+
   it('refuses more mappings than it holds, and accepts again after an unmap', async () => {
     const world = buildWorld({}, { limits: { maxMappings: 2 } });
     const client = await world.client();

@@ -1,0 +1,11 @@
+/**
+ * Scenarios as data, and what runs them: our models, or a QEMU that the user names. Needs Node.
+ *
+ * @module
+ */
+export * from './differences.ts';
+export * from './driver.ts';
+export * from './run-scenario.ts';
+export * from './scenario.ts';
+export * from './start.ts';
+export * from './table/index.ts';

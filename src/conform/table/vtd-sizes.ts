@@ -1,0 +1,210 @@
+import type { Scenario } from '../scenario.ts';
+
+/** Leaf sizes, holes and edges. */
+export const VTD_SIZES: readonly Scenario[] = [
+  {
+    id: 'vtd-leaf-4k',
+    model: 'vtd',
+    title: 'pages of 4 KiB are mapped and unmapped under a plugged device',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'plug', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '8K', to: '0x100010000', access: 'rw' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x1000 4K -> 0x100010000 rw', '0x2000 4K -> 0x100011000 rw'] },
+        messages: { nic: { maps: 2, unmaps: 0 } },
+      },
+      { do: 'unmap', domain: 'd', iova: '0x1000', size: '4K' },
+      { do: 'expect', ledger: { nic: ['0x2000 4K -> 0x100011000 rw'] } },
+    ],
+  },
+  {
+    id: 'vtd-leaf-2m',
+    model: 'vtd',
+    title: 'a leaf of 2 MiB is one mapping, when it comes and when the device does',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x400000', size: '2M', to: '0x100400000', access: 'rw', leaf: '2M' },
+      { do: 'plug', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x800000', size: '2M', to: '0x100800000', access: 'rw', leaf: '2M' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x400000 2M -> 0x100400000 rw', '0x800000 2M -> 0x100800000 rw'] },
+        messages: { nic: { maps: 2, unmaps: 0 } },
+      },
+      { do: 'unmap', domain: 'd', iova: '0x400000', size: '2M' },
+      { do: 'expect', ledger: { nic: ['0x800000 2M -> 0x100800000 rw'] } },
+    ],
+  },
+  {
+    id: 'vtd-leaf-1g',
+    model: 'vtd',
+    title: 'a leaf of 1 GiB at 0x80000000 is one mapping (R4)',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x80000000', size: '1G', to: '0x100000000', access: 'rw', leaf: '1G' },
+      { do: 'plug', who: 'nic' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x80000000 1G -> 0x100000000 rw'] },
+        messages: { nic: { maps: 1, unmaps: 0 } },
+      },
+    ],
+  },
+  {
+    id: 'vtd-leaf-1g-interrupts',
+    model: 'vtd',
+    title: 'a leaf of 1 GiB at 0xc0000000 reaches over the interrupt range',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0xc0000000', size: '1G', to: '0x100000000', access: 'rw', leaf: '1G' },
+      { do: 'plug', who: 'nic' },
+      {
+        do: 'expect',
+        ledger: {
+          nic: ['0xc0000000 1006M -> 0x100000000 rw', '0xfef00000 17M -> 0x13ef00000 rw'],
+        },
+        qemu: { ledger: { nic: [] } },
+      },
+      { do: 'unmap', domain: 'd', iova: '0xc0000000', size: '1G' },
+      { do: 'expect', ledger: { nic: [] } },
+    ],
+    finding: {
+      id: 'R5',
+      qemu: 'the leaf fits neither of the two notifiers, one on each side of the interrupt range, and is not mapped at all.',
+      section: 'VT-d 3.14',
+      requires:
+        'requests to 0xfee00000-0xfeefffff are interrupts and not translated; all others are translated.',
+    },
+  },
+  {
+    id: 'vtd-page-in-interrupts',
+    model: 'vtd',
+    title: 'a page inside the interrupt range is mapped by the tables, and by no host',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'plug', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0xfee00000', size: '4K', to: '0x100000000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0xfedff000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0xfef00000', size: '4K', to: '0x100002000', access: 'rw' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0xfedff000 4K -> 0x100001000 rw', '0xfef00000 4K -> 0x100002000 rw'] },
+      },
+    ],
+  },
+  {
+    id: 'vtd-access',
+    model: 'vtd',
+    title: 'leaves for reading, for writing and for both',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '4K', to: '0x100001000', access: 'r' },
+      { do: 'map', domain: 'd', iova: '0x2000', size: '4K', to: '0x100002000', access: 'w' },
+      { do: 'map', domain: 'd', iova: '0x3000', size: '4K', to: '0x100003000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      {
+        do: 'expect',
+        ledger: {
+          nic: ['0x1000 4K -> 0x100001000 r', '0x2000 4K -> 0x100002000 w', '0x3000 4K -> 0x100003000 rw'],
+        },
+      },
+    ],
+  },
+  {
+    id: 'vtd-three-levels',
+    model: 'vtd',
+    title: 'tables of three levels, with a page at their very end',
+    machine: { awBits: 39 },
+    steps: [
+      { do: 'domain', name: 'd', levels: 3 },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x7ffffff000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      {
+        do: 'map',
+        domain: 'd',
+        iova: '0x7fc0000000',
+        size: '2M',
+        to: '0x100200000',
+        access: 'rw',
+        leaf: '2M',
+      },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x7fc0000000 2M -> 0x100200000 rw', '0x7ffffff000 4K -> 0x100001000 rw'] },
+      },
+      { do: 'unmap', domain: 'd', iova: '0x7ffffff000', size: '4K' },
+      { do: 'expect', ledger: { nic: ['0x7fc0000000 2M -> 0x100200000 rw'] } },
+    ],
+  },
+  {
+    id: 'vtd-last-page',
+    model: 'vtd',
+    title: 'the first and the last page of four levels, and everything is invalidated',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'plug', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x0', size: '4K', to: '0x100000000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0xfffffffff000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'expect', messages: { nic: { maps: 2, unmaps: 0 } } },
+      { do: 'invalidate', what: 'all' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x0 4K -> 0x100000000 rw', '0xfffffffff000 4K -> 0x100001000 rw'] },
+        messages: { nic: { maps: 0, unmaps: 0 } },
+      },
+    ],
+  },
+  {
+    id: 'vtd-hole',
+    model: 'vtd',
+    title: 'a page that leads to no RAM is mapped into no host, and its neighbours are',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'plug', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '4K', to: '0x7fff000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0x2000', size: '4K', to: '0x90000000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0x3000', size: '4K', to: '0x100000000', access: 'rw' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x1000 4K -> 0x7fff000 rw', '0x3000 4K -> 0x100000000 rw'] },
+      },
+      { do: 'unmap', domain: 'd', iova: '0x2000', size: '4K' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x1000 4K -> 0x7fff000 rw', '0x3000 4K -> 0x100000000 rw'] },
+      },
+    ],
+  },
+  {
+    id: 'vtd-hole-1g',
+    model: 'vtd',
+    title: 'a leaf of 1 GiB that leads to no RAM, beside one that does',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x40000000', size: '1G', to: '0x140000000', access: 'rw', leaf: '1G' },
+      {
+        do: 'map',
+        domain: 'd',
+        iova: '0x4000000000',
+        size: '1G',
+        to: '0x80000000',
+        access: 'rw',
+        leaf: '1G',
+      },
+      { do: 'plug', who: 'nic' },
+      { do: 'expect', ledger: { nic: ['0x40000000 1G -> 0x140000000 rw'] } },
+    ],
+  },
+];

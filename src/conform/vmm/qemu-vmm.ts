@@ -1,0 +1,275 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PageAllocator } from '../../guests/index.ts';
+import { requesterId } from '../../iommu/index.ts';
+import { type MappedFile, mapFile } from '../../linux/index.ts';
+import { Access, type AddressSpace } from '../../memory/index.ts';
+import {
+  guestPage,
+  PciConfig,
+  type QemuBuild,
+  QemuProcess,
+  QmpError,
+  sharedGuestMemory,
+  VfioUserSink,
+} from '../../qemu/index.ts';
+import { DriverEnded, NotSupported } from '../driver.ts';
+import type { GuestSide } from '../guest-side.ts';
+import type { ConformModel, ModelInQemu } from '../model.ts';
+import { REQUESTERS } from '../requesters.ts';
+import type { MachineOptions, Messages, SinkLimits, Slot } from '../scenario.ts';
+import { ledgerLine, pagesOfText } from '../text.ts';
+import { MACHINE_RAM, type Vmm } from '../vmm.ts';
+
+const PAGE_BYTES = 4096;
+/** Releases from this on end by themselves when whoever started them does. */
+const EXITS_WITH_PARENT = 11;
+/** Milliseconds for which QEMU waits for an answer of a sink. Its own 5,000 are too few on a busy machine. */
+const SINK_TIMEOUT = 60_000;
+
+/** Where a slot is in QEMU's machine. */
+const PLACES: Readonly<Record<Slot, { readonly bus: string; readonly addr: string }>> = {
+  nic: { bus: 'rp1', addr: '0' },
+  disk: { bus: 'rp3', addr: '0' },
+  pci1: { bus: 'br1', addr: '1' },
+  pci2: { bus: 'br1', addr: '2' },
+};
+
+/** Bridges with their buses, and the memory accesses that they pass. */
+const BRIDGES = [
+  { fn: requesterId(0, 3, 0), secondary: 1, subordinate: 1, window: 0xe000_0000 },
+  { fn: requesterId(0, 4, 0), secondary: 2, subordinate: 3, window: 0xe020_0000 },
+  { fn: requesterId(2, 0, 0), secondary: 3, subordinate: 3, window: 0xe020_0000 },
+  { fn: requesterId(0, 6, 0), secondary: 4, subordinate: 4, window: 0xe040_0000 },
+] as const;
+const WINDOW_BYTES = 0x20_0000;
+
+/** Registers of QEMU's edu device (docs/specs/edu.rst): a transfer runs when the clock has gone on for 100 ms. */
+const EDU_BAR = 0xe080_0000;
+const EDU_SOURCE = 0x80;
+const EDU_DESTINATION = 0x88;
+const EDU_COUNT = 0x90;
+const EDU_COMMAND = 0x98;
+const EDU_START = 1n;
+const EDU_TO_MEMORY = 2n;
+const EDU_BUFFER = 0x4_0000n;
+const EDU_NANOSECONDS = 200_000_000;
+
+/** Ports of a q35 machine's ACPI hotplug controller: a bus is selected, then bits are read or written for its slots. */
+const HOTPLUG_DOWN = 0xcc4;
+const HOTPLUG_EJECT = 0xcc8;
+const HOTPLUG_BUS = 0xcd0;
+const HOTPLUG_BUSES = 8;
+
+/** A QEMU without a guest: ours drives its IOMMU over qtest, and devices of ours are plugged into it. */
+export class QemuVmm implements Vmm {
+  readonly memory: AddressSpace;
+  /** The RAM that QEMU shows a device whose requests pass: all but the ROMs below 1 MiB. */
+  readonly allMemory: readonly string[] = [
+    ledgerLine(0, 0xc0, 0, Access.ReadWrite),
+    ledgerLine(0x100, MACHINE_RAM.low.pages - 0x100, 0x100, Access.ReadWrite),
+    ledgerLine(MACHINE_RAM.high.start, MACHINE_RAM.high.pages, MACHINE_RAM.high.start, Access.ReadWrite),
+  ];
+  readonly #qemu: QemuProcess;
+  readonly #ram: MappedFile;
+  readonly #pci: PciConfig;
+  readonly #model: ModelInQemu;
+  readonly #folder: string = mkdtempSync(join(tmpdir(), 'viommu-conform-'));
+  readonly #sinks: Map<Slot, VfioUserSink> = new Map();
+
+  private constructor(qemu: QemuProcess, ram: MappedFile, model: ConformModel, options: MachineOptions) {
+    this.#qemu = qemu;
+    this.#ram = ram;
+    this.memory = sharedGuestMemory(ram);
+    this.#pci = new PciConfig(qemu.qtest);
+    this.#model = model.inQemu(options, { memory: this.memory, qtest: qemu.qtest, pci: this.#pci });
+  }
+
+  /** Starts QEMU with the model's IOMMU. Rejects with NotSupported when this build has none like it. */
+  static async start(build: QemuBuild, model: ConformModel, options: MachineOptions): Promise<QemuVmm> {
+    const iommu = model.qemuArguments(options, build);
+    if (typeof iommu === 'string') throw new NotSupported(iommu);
+    const qemu = await startQemu(build, iommu);
+    let ram: MappedFile | undefined;
+    try {
+      ram = mapFile(qemu.ramFile);
+      const vmm = new QemuVmm(qemu, ram, model, options);
+      await vmm.#setUpPci();
+      return vmm;
+    } catch (error) {
+      ram?.close();
+      await qemu.kill();
+      throw error;
+    }
+  }
+
+  /** QEMU's VFIO code knows read-only and the rest: what may be written may be read. */
+  tells(line: string): string {
+    return line.endsWith(' w') ? `${line.slice(0, -1)}rw` : line;
+  }
+
+  newGuest(): Promise<GuestSide> {
+    const allocator = new PageAllocator([MACHINE_RAM.guestStructures]);
+    return this.#alive(() => this.#model.newGuest(allocator).then((guest) => this.#guarded(guest)));
+  }
+
+  async plug(slot: Slot, limits: SinkLimits): Promise<'done' | 'refused'> {
+    const sink = await VfioUserSink.open(mkdtempSync(join(this.#folder, `${slot}-`)), {
+      unmap: limits.unmap ?? 'contained',
+      delay: limits.delay ?? 0,
+      limits: {
+        ...(limits.maxMappings === undefined ? {} : { maxMappings: limits.maxMappings }),
+        ...(limits.end === undefined ? {} : { reachablePages: pagesOfText(limits.end) }),
+      },
+    });
+    this.#sinks.set(slot, sink);
+    try {
+      await this.#alive(() =>
+        this.#qemu.qmp.execute('device_add', {
+          driver: 'vfio-user-pci',
+          id: slot,
+          ...PLACES[slot],
+          socket: { type: 'unix', path: sink.socket },
+          'x-msg-timeout': SINK_TIMEOUT,
+        }),
+      );
+      return 'done';
+    } catch (error) {
+      if (!(error instanceof QmpError)) throw error;
+      this.#sinks.delete(slot);
+      await sink.close();
+      return 'refused';
+    }
+  }
+
+  /** No guest runs that would let a device go, so that is done here. */
+  async unplug(slot: Slot): Promise<void> {
+    const { qmp, qtest } = this.#qemu;
+    await this.#alive(async () => {
+      const gone = qmp.next('DEVICE_DELETED');
+      gone.catch(() => undefined);
+      await qmp.execute('device_del', { id: slot });
+      for (let bus = 0; bus < HOTPLUG_BUSES; bus++) {
+        // eslint-disable-next-line no-await-in-loop -- registers that select each other
+        await qtest.outPort(HOTPLUG_BUS, bus, 4);
+        // eslint-disable-next-line no-await-in-loop
+        const slots = await qtest.inPort(HOTPLUG_DOWN, 4);
+        // eslint-disable-next-line no-await-in-loop
+        if (slots !== 0) await qtest.outPort(HOTPLUG_EJECT, slots, 4);
+      }
+      await gone;
+    });
+    await this.#sinks.get(slot)?.close();
+    this.#sinks.delete(slot);
+  }
+
+  async ledger(slot: Slot): Promise<readonly string[]> {
+    // Answered when QEMU has carried out what was asked before.
+    await this.#alive(() => this.#qemu.qmp.execute('query-status'));
+    return this.#sink(slot)
+      .mappings()
+      .filter(({ shared }) => shared)
+      .map(({ iova, size, offset, access }) =>
+        ledgerLine(pagesOf(iova), pagesOf(size), guestPage(pagesOf(offset)), access),
+      );
+  }
+
+  messages(slot: Slot): Messages {
+    const sink = this.#sink(slot);
+    const { maps, unmaps } = sink.counts;
+    sink.takeEvents();
+    return { maps, unmaps };
+  }
+
+  async dma(access: 'r' | 'w', iova: bigint): Promise<void> {
+    const { qtest } = this.#qemu;
+    const write = (register: number, value: bigint): Promise<void> =>
+      qtest.write(BigInt(EDU_BAR + register), value, 8);
+    const toMemory = access === 'w';
+    await this.#alive(async () => {
+      await write(EDU_SOURCE, toMemory ? EDU_BUFFER : iova);
+      await write(EDU_DESTINATION, toMemory ? iova : EDU_BUFFER);
+      await write(EDU_COUNT, 4n);
+      await write(EDU_COMMAND, EDU_START | (toMemory ? EDU_TO_MEMORY : 0n));
+      await qtest.command(`clock_step ${EDU_NANOSECONDS}`);
+    });
+  }
+
+  async reset(): Promise<void> {
+    await this.#alive(async () => {
+      const reset = this.#qemu.qmp.next('RESET');
+      reset.catch(() => undefined);
+      await this.#qemu.qmp.execute('system_reset');
+      await reset;
+      await this.#setUpPci();
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#qemu.kill();
+    this.#ram.close();
+    await Promise.all([...this.#sinks.values()].map((sink) => sink.close()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** What firmware would do. */
+  async #setUpPci(): Promise<void> {
+    for (const { fn, secondary, subordinate, window } of BRIDGES) {
+      // eslint-disable-next-line no-await-in-loop -- configuration space is reached through one pair of ports
+      await this.#pci.setUpBridge(fn, secondary, subordinate, { start: window, end: window + WINDOW_BYTES });
+    }
+    await this.#pci.enable(REQUESTERS.edu, EDU_BAR);
+  }
+
+  #sink(slot: Slot): VfioUserSink {
+    const sink = this.#sinks.get(slot);
+    if (sink === undefined) throw new Error(`nothing is plugged at ${slot}`);
+    return sink;
+  }
+
+  /** A QEMU that ends meanwhile has ended the run, whatever the error. */
+  async #alive<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!this.#qemu.running) await this.#ended();
+      // Its pipes end a moment before the process is known to have.
+      if (error instanceof Error && error.message.includes('QEMU is gone')) await this.#ended();
+      throw error;
+    }
+  }
+
+  async #ended(): Promise<never> {
+    await this.#qemu.exited;
+    throw new DriverEnded(this.#qemu.stderr.trim() || 'QEMU is gone without a word');
+  }
+
+  #guarded(guest: GuestSide): GuestSide {
+    return {
+      boot: () => this.#alive(() => guest.boot()),
+      take: (step) => this.#alive(() => guest.take(step)),
+      faults: () => this.#alive(() => guest.faults()),
+    };
+  }
+}
+
+function startQemu(build: QemuBuild, iommu: readonly string[]): Promise<QemuProcess> {
+  return QemuProcess.start({
+    executable: build.path,
+    exitsWithParent: Number.parseInt(build.version, 10) >= EXITS_WITH_PARENT,
+    ramBytes: (MACHINE_RAM.low.pages + MACHINE_RAM.high.pages) * PAGE_BYTES,
+    args: [
+      iommu,
+      ['-device', 'pcie-root-port,id=rp1,chassis=1,addr=3'],
+      ['-device', 'pcie-root-port,id=rp2,chassis=2,addr=4'],
+      ['-device', 'pcie-pci-bridge,id=br1,bus=rp2,addr=0'],
+      ['-device', 'edu,addr=5,dma_mask=0xffffffffffffffff'],
+      ['-device', 'pcie-root-port,id=rp3,chassis=3,addr=6'],
+    ].flat(),
+  });
+}
+
+function pagesOf(bytes: bigint): number {
+  return Number(bytes >> 12n);
+}
