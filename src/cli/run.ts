@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { GuestFileError } from '../guests/index.ts';
 import { ExitCode, UsageError } from './terminal/exit-codes.ts';
 import { type CommandIo, OutputClosedError, OutputError } from './terminal/io.ts';
+import { conformCommand } from './conform.ts';
 import { mapsCommand } from './maps.ts';
 import { proxyCommand } from './proxy.ts';
 import { replayCommand, type ReplayJob } from './replay.ts';
@@ -55,6 +56,7 @@ function program(session: Session, job: ReplayJob | undefined, world: LiveWorld 
     translateCommand(session),
     serveCommand(session, world),
     proxyCommand(session, world),
+    conformCommand(session),
   ];
   const root = new Command('viommu')
     .description(
@@ -84,6 +86,8 @@ Examples:
       a vfio-user device for QEMU, which shows what is mapped for it
   $ viommu proxy --listen /tmp/vmm.sock --connect /tmp/device.sock
       between QEMU and a vfio-user server that takes exact unmaps only
+  $ viommu conform --vmm /usr/bin/qemu-system-x86_64
+      whether a QEMU tells devices what its guest's IOMMU maps, by the specifications
 
 Exit status:
   0  done; equal, complete, translated, ended as told

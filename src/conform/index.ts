@@ -9,3 +9,5 @@ export * from './run-scenario.ts';
 export * from './scenario.ts';
 export * from './start.ts';
 export * from './table/index.ts';
+export * from './judge.ts';
+export * from './step-text.ts';

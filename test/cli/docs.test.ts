@@ -8,7 +8,7 @@ const page = readFileSync(new URL('../../docs/command.md', import.meta.url), 'ut
 const captures = await shippedCaptures();
 
 describe('docs/command.md', () => {
-  test.each(['replay', 'maps', 'translate'])('names every option of %s', async (command) => {
+  test.each(['replay', 'maps', 'translate', 'conform'])('names every option of %s', async (command) => {
     const { out } = await viommu(['help', command]);
 
     const options = [...out.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map((match) => match[1] ?? '');
