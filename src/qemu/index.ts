@@ -11,4 +11,5 @@ export * from './qemu-process.ts';
 export * from './qmp-client.ts';
 export * from './qtest-client.ts';
 export * from './vfio-user-sink.ts';
+export * from './virtio-pci-transport.ts';
 export * from './vtd-registers.ts';

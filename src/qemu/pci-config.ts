@@ -46,13 +46,22 @@ export class PciConfig {
 
   /** Offset of the first capability with that identifier; rejects when the function has none. */
   async capability(fn: RequesterId, id: number): Promise<number> {
+    const found = (await this.capabilities(fn)).find(({ header }) => (header & 0xff) === id);
+    if (found !== undefined) return found.at;
+    throw new Error(`${formatRequesterId(fn)} has no capability 0x${id.toString(16)}`);
+  }
+
+  /** Every capability: its offset and its first 32 bits, the identifier lowest. */
+  async capabilities(fn: RequesterId): Promise<{ readonly at: number; readonly header: number }[]> {
+    const found: { at: number; header: number }[] = [];
     let at = (await this.read(fn, Config.CAPABILITIES)) & 0xfc;
     for (let links = 0; at !== 0 && links < 48; links++) {
+      // oxlint-disable-next-line no-await-in-loop -- a linked list
       const header = await this.read(fn, at);
-      if ((header & 0xff) === id) return at;
+      found.push({ at, header });
       at = (header >>> 8) & 0xfc;
     }
-    throw new Error(`${formatRequesterId(fn)} has no capability 0x${id.toString(16)}`);
+    return found;
   }
 
   /** Gives a bridge its bus numbers and lets it pass DMA, and memory accesses to `window` (whole MiB, exclusive end). */

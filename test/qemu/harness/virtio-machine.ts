@@ -1,0 +1,93 @@
+/** A QEMU machine without a guest: its virtio-iommu is driven by our guest driver, queues lie in shared RAM. @module */
+import { onTestFinished } from 'vitest';
+import { PageAllocator, type VirtioBootOptions, VirtioIommuGuestDriver } from '../../../src/guests/index.ts';
+import { requesterId } from '../../../src/iommu/index.ts';
+import { type MappedFile, mapFile } from '../../../src/linux/index.ts';
+import { PciConfig, QemuProcess, QtestVirtioPci, sharedGuestMemory } from '../../../src/qemu/index.ts';
+import { QEMU } from './find-qemu.ts';
+
+const RAM_BYTES = 4 * 2 ** 30;
+/** At the end of the RAM below 4 GiB; what is mapped in tests lies elsewhere. */
+const QUEUES = { start: 0x7_c000, end: 0x8_0000 };
+
+const IOMMU = requesterId(0, 2, 0);
+const ROOT_PORTS = [requesterId(0, 3, 0), requesterId(0, 5, 0)] as const;
+const BRIDGE_PORT = requesterId(0, 4, 0);
+const BRIDGE = requesterId(3, 0, 0);
+
+const BAR = 0xe100_0000n;
+
+/** Where a device can be plugged: its bus and slot, and where memory accesses reach it. */
+export const VIRTIO_SLOTS = {
+  express: { bus: 'rp1', addr: '0', fn: requesterId(1, 0, 0), bar: 0xe000_0000 },
+  other: { bus: 'rp3', addr: '0', fn: requesterId(2, 0, 0), bar: 0xe020_0000 },
+  conventional: { bus: 'br1', addr: '1', fn: requesterId(4, 1, 0), bar: 0xe040_0000 },
+} as const;
+
+/** 2 GiB of RAM at 0 and 2 GiB at 4 GiB, a virtio-iommu, two root ports and a bridge. */
+export class QemuVirtioMachine {
+  readonly qemu: QemuProcess;
+  readonly pci: PciConfig;
+  readonly transport: QtestVirtioPci;
+  readonly driver: VirtioIommuGuestDriver;
+
+  private constructor(qemu: QemuProcess, ram: MappedFile, pci: PciConfig, transport: QtestVirtioPci) {
+    this.qemu = qemu;
+    this.pci = pci;
+    this.transport = transport;
+    this.driver = new VirtioIommuGuestDriver({
+      memory: sharedGuestMemory(ram),
+      transport,
+      allocator: new PageAllocator([QUEUES]),
+    });
+  }
+
+  /** Starts QEMU with `-device virtio-iommu-pci,PROPERTIES`, does what firmware would, and boots the driver. */
+  static async start(properties = '', boot: VirtioBootOptions = {}): Promise<QemuVirtioMachine> {
+    const qemu = await QemuProcess.start({
+      executable: QEMU,
+      ramBytes: RAM_BYTES,
+      args: [
+        // First: a device that was there before it would not be behind it.
+        ['-device', `virtio-iommu-pci,addr=2,granule=4k${properties}`],
+        ['-device', 'pcie-root-port,id=rp1,chassis=1,addr=3'],
+        ['-device', 'pcie-root-port,id=rp2,chassis=2,addr=4'],
+        ['-device', 'pcie-root-port,id=rp3,chassis=3,addr=5'],
+        ['-device', 'pcie-pci-bridge,id=br1,bus=rp2,addr=0'],
+      ].flat(),
+    });
+    onTestFinished(() => qemu.kill());
+    const ram = mapFile(qemu.ramFile);
+    onTestFinished(() => ram.close());
+    const pci = new PciConfig(qemu.qtest);
+    await pci.setUpBridge(ROOT_PORTS[0], 1, 1, window(VIRTIO_SLOTS.express.bar));
+    await pci.setUpBridge(ROOT_PORTS[1], 2, 2, window(VIRTIO_SLOTS.other.bar));
+    await pci.setUpBridge(BRIDGE_PORT, 3, 4, window(VIRTIO_SLOTS.conventional.bar));
+    await pci.setUpBridge(BRIDGE, 4, 4, window(VIRTIO_SLOTS.conventional.bar));
+    const machine = new QemuVirtioMachine(
+      qemu,
+      ram,
+      pci,
+      await QtestVirtioPci.of(qemu.qtest, pci, IOMMU, BAR),
+    );
+    await machine.driver.boot(boot);
+    return machine;
+  }
+
+  /** Hotplugs the device that is served at `socket`. */
+  async plug(socket: string, slot: keyof typeof VIRTIO_SLOTS = 'express', id: string = slot): Promise<void> {
+    const { bus, addr } = VIRTIO_SLOTS[slot];
+    await this.qemu.qmp.execute('device_add', {
+      driver: 'vfio-user-pci',
+      id,
+      bus,
+      addr,
+      socket: { type: 'unix', path: socket },
+      'x-msg-timeout': 60_000,
+    });
+  }
+}
+
+function window(start: number): { readonly start: number; readonly end: number } {
+  return { start, end: start + 0x20_0000 };
+}
