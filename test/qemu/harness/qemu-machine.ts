@@ -6,16 +6,11 @@ import type { AddressSpace } from '../../../src/memory/index.ts';
 import { PciConfig, QemuProcess, QtestVtdRegisters, sharedGuestMemory } from '../../../src/qemu/index.ts';
 import { QEMU } from './find-qemu.ts';
 import { type DmaText, leavesOf, sentByQemu } from './tables.ts';
+import { unplugFrom } from './unplug.ts';
 
 const RAM_BYTES = 4 * 2 ** 30;
 /** At the end of the RAM below 4 GiB; what is mapped in tests lies elsewhere. */
 const TABLES = { start: 0x7_c000, end: 0x8_0000 };
-
-/** Ports of a q35 machine's ACPI hotplug controller: a bus is selected, then bits are read or written for its slots. */
-const HOTPLUG_DOWN = 0xcc4;
-const HOTPLUG_EJECT = 0xcc8;
-const HOTPLUG_BUS = 0xcd0;
-const HOTPLUG_BUSES = 8;
 
 const ROOT_PORT = requesterId(0, 3, 0);
 const BRIDGE_PORT = requesterId(0, 4, 0);
@@ -124,22 +119,7 @@ export class QemuMachine {
 
   /** Unplugs a device. Resolves when QEMU says that it is gone; no guest runs that would let it go, so that is done here. */
   async unplug(id = 'nic'): Promise<void> {
-    const { qmp } = this.qemu;
-    const gone = qmp.next('DEVICE_DELETED');
-    const eject = async (): Promise<void> => {
-      await qmp.execute('device_del', { id });
-      await this.#ejectSlots();
-    };
-    await Promise.all([eject(), gone]);
-  }
-
-  async #ejectSlots(): Promise<void> {
-    const { qtest } = this.qemu;
-    for (let bus = 0; bus < HOTPLUG_BUSES; bus++) {
-      await qtest.outPort(HOTPLUG_BUS, bus, 4);
-      const slots = await qtest.inPort(HOTPLUG_DOWN, 4);
-      if (slots !== 0) await qtest.outPort(HOTPLUG_EJECT, slots, 4);
-    }
+    await unplugFrom(this.qemu, id);
   }
 
   /** What the guest's tables hold for a requester now, read by our own walker with the registers that QEMU shows. */

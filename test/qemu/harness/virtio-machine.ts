@@ -5,6 +5,7 @@ import { requesterId } from '../../../src/iommu/index.ts';
 import { type MappedFile, mapFile } from '../../../src/linux/index.ts';
 import { PciConfig, QemuProcess, QtestVirtioPci, sharedGuestMemory } from '../../../src/qemu/index.ts';
 import { QEMU } from './find-qemu.ts';
+import { unplugFrom } from './unplug.ts';
 
 const RAM_BYTES = 4 * 2 ** 30;
 /** At the end of the RAM below 4 GiB; what is mapped in tests lies elsewhere. */
@@ -24,6 +25,15 @@ export const VIRTIO_SLOTS = {
   conventional: { bus: 'br1', addr: '1', fn: requesterId(4, 1, 0), bar: 0xe040_0000 },
 } as const;
 
+/** How a machine differs from the usual one. */
+export interface QemuVirtioMachineOptions {
+  /** Of the virtio-iommu-pci device, each after a comma. */
+  readonly properties?: string;
+  readonly boot?: VirtioBootOptions;
+  /** Further devices of QEMU's own, as `-device` takes them. */
+  readonly devices?: readonly string[];
+}
+
 /** 2 GiB of RAM at 0 and 2 GiB at 4 GiB, a virtio-iommu, two root ports and a bridge. */
 export class QemuVirtioMachine {
   readonly qemu: QemuProcess;
@@ -42,8 +52,9 @@ export class QemuVirtioMachine {
     });
   }
 
-  /** Starts QEMU with `-device virtio-iommu-pci,PROPERTIES`, does what firmware would, and boots the driver. */
-  static async start(properties = '', boot: VirtioBootOptions = {}): Promise<QemuVirtioMachine> {
+  /** Starts QEMU, does what firmware would, and boots the driver. QEMU ends with the test. */
+  static async start(options: QemuVirtioMachineOptions = {}): Promise<QemuVirtioMachine> {
+    const { properties = '', boot = {}, devices = [] } = options;
     const qemu = await QemuProcess.start({
       executable: QEMU,
       ramBytes: RAM_BYTES,
@@ -54,6 +65,7 @@ export class QemuVirtioMachine {
         ['-device', 'pcie-root-port,id=rp2,chassis=2,addr=4'],
         ['-device', 'pcie-root-port,id=rp3,chassis=3,addr=5'],
         ['-device', 'pcie-pci-bridge,id=br1,bus=rp2,addr=0'],
+        devices.flatMap((device) => ['-device', device]),
       ].flat(),
     });
     onTestFinished(() => qemu.kill());
@@ -85,6 +97,11 @@ export class QemuVirtioMachine {
       socket: { type: 'unix', path: socket },
       'x-msg-timeout': 60_000,
     });
+  }
+
+  /** Unplugs a device. Resolves when QEMU says that it is gone; no guest runs that would let it go, so that is done here. */
+  async unplug(id: string): Promise<void> {
+    await unplugFrom(this.qemu, id);
   }
 }
 
