@@ -1,5 +1,5 @@
 import type { FaultStatus } from './fault-status.ts';
-import type { RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import * as spec from './spec/index.ts';
 
 /** Bits of word 3 and of word 2 of a record. */

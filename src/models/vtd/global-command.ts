@@ -1,7 +1,7 @@
 import { InvalidationBatch, type RequesterSpaces, type Work } from '../../iommu/index.ts';
 import type { FaultRecorder } from './fault-recorder.ts';
 import type { InvalidationQueue } from './invalidation-queue.ts';
-import type { RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 

@@ -10,7 +10,7 @@ export type { SendInterrupt } from './interrupt-message.ts';
 export * from './nested.ts';
 export * from './paging-format.ts';
 export { capabilityOfDump, RegisterDumpError } from './register-dump.ts';
-export { VtdSetupError } from './register-file.ts';
+export { VtdSetupError } from './register-set.ts';
 export * from './remapping-state.ts';
 export * from './request-translation.ts';
 export * from './requester-space.ts';

@@ -1,4 +1,4 @@
-import type { RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import { EVENT_IM, EVENT_IP } from './spec/index.ts';
 
 /** Takes a message-signalled interrupt of the unit itself: a DWORD `data` written to the byte address `address`. Must not throw. */

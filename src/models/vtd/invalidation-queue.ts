@@ -3,7 +3,7 @@ import { addressOf, formatAddress, type Observer, PageCursor } from '../../memor
 import type { FaultStatus } from './fault-status.ts';
 import type { InterruptMessage } from './interrupt-message.ts';
 import { gather, type Wait } from './invalidation-commands.ts';
-import type { RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import type { RemappingState } from './remapping-state.ts';
 import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';

@@ -1,6 +1,6 @@
 import type { RequesterSpaces, Work } from '../../iommu/index.ts';
 import type { PageRange } from '../../memory/index.ts';
-import type { RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';
 

@@ -1,5 +1,6 @@
 /** Registers of a stopped guest, as a dump of the register set holds them: little-endian bytes from offset 0. @module */
-import { overlappingRegisters, type RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
+import { overlappingRegisters } from './register-set.ts';
 import * as spec from './spec/index.ts';
 
 /** A register dump is too short or describes no unit that can be modelled; the message says where and what would do. */

@@ -1,7 +1,7 @@
 /** Register-based invalidation: CCMD_REG (VT-d 11.4.6.1) and IOTLB_REG with IVA_REG (VT-d 11.4.6.2, 11.4.6.3). @module */
 import { InvalidationBatch, type RequesterSpaces, type Work } from '../../iommu/index.ts';
 import { addContextCache, addIotlb } from './invalidation-commands.ts';
-import type { RegisterFile } from './register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import type { RemappingState } from './remapping-state.ts';
 import type { RequesterSpace } from './requester-space.ts';
 import * as spec from './spec/index.ts';

@@ -6,7 +6,7 @@ import type { GlobalCommand } from './global-command.ts';
 import type { InterruptMessage } from './interrupt-message.ts';
 import type { InvalidationQueue } from './invalidation-queue.ts';
 import type { ProtectedMemory } from './protected-memory.ts';
-import type { RegisterFile } from './register-file.ts';
+import { accessible, type RegisterFile } from '../register-file.ts';
 import type { ContextCommand, IotlbCommand } from './register-invalidation.ts';
 import * as spec from './spec/index.ts';
 
@@ -93,9 +93,4 @@ export class RegisterPort implements DeviceHandler {
         if (recorder.holdsF(offset)) recorder.recordCleared();
     }
   }
-}
-
-/** Whether software may access `bytes` bytes at `offset`. */
-export function accessible(offset: number, bytes: number): boolean {
-  return (bytes === 4 || bytes === 8) && offset % bytes === 0;
 }

@@ -10,6 +10,7 @@ import {
   type Work,
 } from '../../iommu/index.ts';
 import { Access, type AddressSpace, DeviceRegion, type Observer } from '../../memory/index.ts';
+import { accessible, type RegisterFile } from '../register-file.ts';
 import { FaultRecorder } from './fault-recorder.ts';
 import { reportFault } from './fault-report.ts';
 import { FaultStatus } from './fault-status.ts';
@@ -18,9 +19,9 @@ import { InterruptMessage, type SendInterrupt } from './interrupt-message.ts';
 import { InvalidationQueue } from './invalidation-queue.ts';
 import { ProtectedMemory } from './protected-memory.ts';
 import { capabilityOfDump, restoreRegisters } from './register-dump.ts';
-import { RegisterFile, VtdSetupError } from './register-file.ts';
+import { registerSet, VtdSetupError } from './register-set.ts';
 import { ContextCommand, IotlbCommand } from './register-invalidation.ts';
-import { accessible, RegisterPort } from './register-port.ts';
+import { RegisterPort } from './register-port.ts';
 import type { FaultingRequest, RemappingState } from './remapping-state.ts';
 import { RequesterSpace, type RequesterSpaceOptions } from './requester-space.ts';
 import * as spec from './spec/index.ts';
@@ -83,7 +84,7 @@ export class VtdIommu implements GuestIommu, RemappingState {
     this.haw = haw;
     this.guestStopped = options.guestStopped ?? false;
     this.#observer = observer;
-    const registers = new RegisterFile(capability, haw);
+    const registers = registerSet(capability, haw);
     const spaces = new RequesterSpaces(this.#views(spaceOptions(options)), observer);
     const faultEvent = new InterruptMessage(registers, spec.FECTL_REG, sendInterrupt);
     const invalidationEvent = new InterruptMessage(registers, spec.IECTL_REG, sendInterrupt);

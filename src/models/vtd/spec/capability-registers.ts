@@ -5,8 +5,8 @@
  */
 
 import type { Capability } from './capability.ts';
-import type { Layout } from './layout.ts';
-import { layout, readField, writeField } from './layout.ts';
+import type { Layout } from '../../layout.ts';
+import { layout, readField, writeField } from '../../layout.ts';
 
 /** CAP_REG. Bit 61 (ECMDS) reports a command interface that is not described here. */
 export const CAP: Layout<

@@ -7,8 +7,8 @@
 
 import type { Capability } from './capability.ts';
 import * as inv from './invalidation.ts';
-import type { Bits, Layout } from './layout.ts';
-import { layout, readField } from './layout.ts';
+import type { Bits, Layout } from '../../layout.ts';
+import { layout, readField } from '../../layout.ts';
 import { TTM_ABORT_DMA, TTM_LEGACY, TTM_SCALABLE } from './registers.ts';
 
 /** Descriptor types: bits 11:9 and 3:0 of word 0, joined. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Layout } from './layout.ts';
-import { layout, readField, writeField } from './layout.ts';
+import type { Layout } from '../../layout.ts';
+import { layout, readField, writeField } from '../../layout.ts';
 
 /**
  * FI: address bits 63:12. SID: source. T1, T2: request type. PRIV, EXE, PASID: valid while PP is set. FR: reason.

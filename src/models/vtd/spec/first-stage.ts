@@ -7,7 +7,7 @@
  * @module
  */
 
-import { aboveHaw, bit, mask, maskInWord } from './layout.ts';
+import { aboveHaw, bit, mask, maskInWord } from '../../layout.ts';
 import type { PagingReserved } from './second-stage.ts';
 
 /** Word 0: P, present. */

@@ -5,6 +5,8 @@
  * @module
  */
 
+export * from '../../layout.ts';
+export type { RegisterWord } from '../../register-file.ts';
 export * from './capability-registers.ts';
 export * from './capability.ts';
 export * from './descriptors.ts';
@@ -12,7 +14,6 @@ export * from './fault-record.ts';
 export * from './faults.ts';
 export * from './first-stage.ts';
 export * from './invalidation.ts';
-export * from './layout.ts';
 export * from './pasid.ts';
 export * from './register-file.ts';
 export * from './registers.ts';

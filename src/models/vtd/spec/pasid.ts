@@ -5,8 +5,8 @@
  */
 
 import type { Capability } from './capability.ts';
-import type { Layout } from './layout.ts';
-import { aboveHaw, layout, mask } from './layout.ts';
+import type { Layout } from '../../layout.ts';
+import { aboveHaw, layout, mask } from '../../layout.ts';
 
 /** PASID-directory entry: 2 words, selected by PASID bits 19:6. */
 export const PASID_DIRECTORY_ENTRY: Layout<'P' | 'FPD' | 'SMPTBLPTR'> = layout(

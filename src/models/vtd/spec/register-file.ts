@@ -1,36 +1,15 @@
 /**
- * What a register file needs to know about every 32-bit word of the register set: its value after reset, and what a
- * write by software does to it (VT-d 11.4).
- *
- * A write of `value` leaves `(old & ~writable) | (value & writable)` with the bits of `value & writeOneToClear`
- * cleared; a read returns the word without its `writeOnly` bits. Words that are not listed are reserved: they read as
- * zero and ignore writes.
+ * Every 32-bit word of the register set: its value after reset, and what a write by software does to it (VT-d 11.4).
+ * Words that are not listed are reserved: they read as zero and ignore writes.
  *
  * @module
  */
 
+import type { RegisterWord } from '../../register-file.ts';
 import type { Capability } from './capability.ts';
 import { encodeCapability } from './capability-registers.ts';
-import { aboveHaw, bit, mask } from './layout.ts';
+import { aboveHaw, bit, mask } from '../../layout.ts';
 import * as reg from './registers.ts';
-
-/** One 32-bit word of the register set. */
-export interface RegisterWord {
-  /** Byte offset from the register base. */
-  readonly offset: number;
-  /** The register's name in the specification; both words of a 64-bit register carry it. */
-  readonly name: string;
-  /** Which 32 bits of the register: 0 for bits 31:0, 1 for 63:32, up to 3 for a Fault Recording register. */
-  readonly word: number;
-  /** Value after reset. */
-  readonly reset: number;
-  /** Bits that take the written value. */
-  readonly writable: number;
-  /** Bits that a written one clears. */
-  readonly writeOneToClear: number;
-  /** Bits that always read as zero. */
-  readonly writeOnly: number;
-}
 
 interface Access {
   readonly reset?: number;

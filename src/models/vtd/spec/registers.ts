@@ -7,7 +7,7 @@
  * @module
  */
 
-import { bit, mask } from './layout.ts';
+import { bit, mask } from '../../layout.ts';
 
 /** Bytes of the register set that one remapping unit occupies (VT-d 11.4: 4 KiB aligned). */
 export const REGISTER_SET_BYTES = 4096;

@@ -8,8 +8,8 @@
  */
 
 import type { Capability } from './capability.ts';
-import type { Layout } from './layout.ts';
-import { aboveHaw, bit, layout, mask } from './layout.ts';
+import type { Layout } from '../../layout.ts';
+import { aboveHaw, bit, layout, mask } from '../../layout.ts';
 
 /** Root entry: 4 words, one a bus. */
 export const ROOT_ENTRY: Layout<'P' | 'CTP'> = layout(128, { P: [0, 0], CTP: [63, 12] }, [

@@ -9,7 +9,7 @@
  */
 
 import { SSLPS_1G, SSLPS_2M } from './capability.ts';
-import { aboveHaw, bit, mask, maskInWord } from './layout.ts';
+import { aboveHaw, bit, mask, maskInWord } from '../../layout.ts';
 
 /** Word 0: R, reads permitted. */
 export const SS_R: number = bit(0);

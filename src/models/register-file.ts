@@ -1,13 +1,33 @@
-import { type Capability, type RegisterWord, registerWords } from './spec/index.ts';
+/**
+ * The registers of an IOMMU as software and hardware use them.
+ *
+ * @module
+ */
 
-/** A unit cannot be built as asked for; the message says what is wrong and what would do. */
-export class VtdSetupError extends RangeError {
-  readonly code = 'VIOMMU_VTD_SETUP';
-  override readonly name = 'VtdSetupError';
+/**
+ * One 32-bit word of a register set: its value after reset, and what a write by software does to it. A write of `value`
+ * leaves `(old & ~writable) | (value & writable)` with the bits of `value & writeOneToClear` cleared; a read returns the
+ * word without its `writeOnly` bits.
+ */
+export interface RegisterWord {
+  /** Byte offset from the register base. */
+  readonly offset: number;
+  /** The register's name in the specification; all words of a wider register carry it. */
+  readonly name: string;
+  /** Which 32 bits of the register: 0 for bits 31:0, 1 for 63:32, and so on. */
+  readonly word: number;
+  /** Value after reset. */
+  readonly reset: number;
+  /** Bits that take the written value. */
+  readonly writable: number;
+  /** Bits that a written one clears. */
+  readonly writeOneToClear: number;
+  /** Bits that always read as zero. */
+  readonly writeOnly: number;
 }
 
 /**
- * The register set as 32-bit words: what software reads, what a write of it leaves, and what hardware sets. Offsets are
+ * A register set as 32-bit words: what software reads, what a write of it leaves, and what hardware sets. Offsets are
  * bytes, multiples of 4; words that are not defined read as zero and ignore writes. What a write sets in motion is
  * decided elsewhere.
  */
@@ -21,18 +41,16 @@ export class RegisterFile {
   readonly #writeOneToClear: Uint32Array;
   readonly #writeOnly: Uint32Array;
 
-  /** Throws VtdSetupError when `capability` places two registers at one offset. */
-  constructor(capability: Capability, haw: number) {
-    this.words = registerWords(capability, haw);
-    this.bytes = (this.words.at(-1)?.offset ?? 0) + 4;
+  /** `words` are in ascending order of offset, no two at one offset. */
+  constructor(words: readonly RegisterWord[]) {
+    this.words = words;
+    this.bytes = (words.at(-1)?.offset ?? 0) + 4;
     const count = this.bytes / 4;
     this.#value = new Uint32Array(count);
     this.#writable = new Uint32Array(count);
     this.#writeOneToClear = new Uint32Array(count);
     this.#writeOnly = new Uint32Array(count);
-    const overlap = overlappingRegisters(this.words);
-    if (overlap !== undefined) throw new VtdSetupError(overlap);
-    for (const word of this.words) {
+    for (const word of words) {
       this.#writable[word.offset / 4] = word.writable;
       this.#writeOneToClear[word.offset / 4] = word.writeOneToClear;
       this.#writeOnly[word.offset / 4] = word.writeOnly;
@@ -78,13 +96,7 @@ export class RegisterFile {
   }
 }
 
-/** Which registers among `words` (ascending) share an offset, with the remedy; undefined when none do. */
-export function overlappingRegisters(words: readonly RegisterWord[]): string | undefined {
-  const at = words.findIndex((word, i) => word.offset === words[i + 1]?.offset);
-  const [one, other] = [words[at], words[at + 1]];
-  if (one === undefined || other === undefined) return undefined;
-  return (
-    `${one.name} and ${other.name} both lie at register offset 0x${one.offset.toString(16)}: choose other offsets in ` +
-    'CAP_REG.FRO and ECAP_REG.IRO'
-  );
+/** Whether software may access `bytes` bytes at `offset`: 4 or 8 of them, aligned. */
+export function accessible(offset: number, bytes: number): boolean {
+  return (bytes === 4 || bytes === 8) && offset % bytes === 0;
 }
