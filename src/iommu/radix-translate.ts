@@ -1,5 +1,5 @@
 /** One address through a radix table, step by step. @module */
-import { PageCursor, type TranslationFault } from '../memory/index.ts';
+import { Access, PageCursor, type TranslationFault } from '../memory/index.ts';
 import { DecodedEntry, EntryKind, type RadixTable } from './table-format.ts';
 
 /** One table entry that a translation read. */
@@ -41,7 +41,7 @@ export function translateRadix(table: RadixTable, page: number, visit?: StepVisi
   let level = table.levels;
   let tablePage = table.root;
   let base = table.base;
-  let access = 3;
+  let access: number = table.access ?? Access.ReadWrite;
   // Levels only descend, so a table that points at itself ends here too.
   for (;;) {
     const span = format.span(level);

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { PageCursor, type PageRange } from '../memory/index.ts';
+import { Access, PageCursor, type PageRange } from '../memory/index.ts';
 import { type LeafBatch, type LeafVisitor, withBatch } from './leaf-batch.ts';
 import {
   DecodedEntry,
@@ -32,7 +32,7 @@ export function walkRadix(
   if (range.start >= range.end) return true;
   return withBatch((batch) => {
     const walk = new RadixWalk(table, range, visit, report, batch);
-    return walk.enter(table.levels, table.root, table.base, 3);
+    return walk.enter(table.levels, table.root, table.base, table.access ?? Access.ReadWrite);
   });
 }
 

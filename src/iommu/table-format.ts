@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { PageCursor, TranslationFault } from '../memory/index.ts';
+import type { Access, PageCursor, TranslationFault } from '../memory/index.ts';
 
 /** What an entry is. */
 export type EntryKind = 0 | 1 | 2 | 3;
@@ -112,4 +112,6 @@ export interface RadixTable {
   readonly levels: number;
   /** Page of the input space that entry 0 of the root stands for; the upper half of a canonical space has one. */
   readonly base: number;
+  /** What the structure that names the root table allows, combined with every level; everything when left out. */
+  readonly access?: Access;
 }
