@@ -6,10 +6,11 @@
  */
 export * from './fault.ts';
 export { INTERRUPT_RANGE } from './interrupt-range.ts';
-export type { SendInterrupt } from './interrupt-message.ts';
+export type { SendInterrupt } from '../send-interrupt.ts';
 export * from './nested.ts';
 export * from './paging-format.ts';
-export { capabilityOfDump, RegisterDumpError } from './register-dump.ts';
+export { RegisterDumpError } from '../register-dump-error.ts';
+export { capabilityOfDump } from './register-dump.ts';
 export { VtdSetupError } from './register-set.ts';
 export * from './remapping-state.ts';
 export * from './request-translation.ts';

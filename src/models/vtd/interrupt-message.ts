@@ -1,8 +1,6 @@
 import type { RegisterFile } from '../register-file.ts';
+import type { SendInterrupt } from '../send-interrupt.ts';
 import { EVENT_IM, EVENT_IP } from './spec/index.ts';
-
-/** Takes a message-signalled interrupt of the unit itself: a DWORD `data` written to the byte address `address`. Must not throw. */
-export type SendInterrupt = (address: bigint, data: number) => void;
 
 /**
  * One of the unit's own interrupts, fault event or invalidation event: four registers in a row, which are control,

@@ -1,13 +1,8 @@
 /** Registers of a stopped guest, as a dump of the register set holds them: little-endian bytes from offset 0. @module */
+import { RegisterDumpError } from '../register-dump-error.ts';
 import type { RegisterFile } from '../register-file.ts';
 import { overlappingRegisters } from './register-set.ts';
 import * as spec from './spec/index.ts';
-
-/** A register dump is too short or describes no unit that can be modelled; the message says where and what would do. */
-export class RegisterDumpError extends RangeError {
-  readonly code = 'VIOMMU_REGISTER_DUMP';
-  override readonly name = 'RegisterDumpError';
-}
 
 /** Up to and including ECAP_REG: enough to know the unit. */
 const CAPABILITY_BYTES = spec.ECAP_REG + 8;

@@ -11,11 +11,12 @@ import {
 } from '../../iommu/index.ts';
 import { Access, type AddressSpace, DeviceRegion, type Observer } from '../../memory/index.ts';
 import { accessible, type RegisterFile } from '../register-file.ts';
+import { readLittleEndian, type SendInterrupt } from '../send-interrupt.ts';
 import { FaultRecorder } from './fault-recorder.ts';
 import { reportFault } from './fault-report.ts';
 import { FaultStatus } from './fault-status.ts';
 import { GlobalCommand } from './global-command.ts';
-import { InterruptMessage, type SendInterrupt } from './interrupt-message.ts';
+import { InterruptMessage } from './interrupt-message.ts';
 import { InvalidationQueue } from './invalidation-queue.ts';
 import { ProtectedMemory } from './protected-memory.ts';
 import { capabilityOfDump, restoreRegisters } from './register-dump.ts';
@@ -282,8 +283,4 @@ function spaceOptions({ budget, iotlb, sendInterrupt }: VtdIommuOptions): Reques
     ...(budget === undefined ? {} : { budget }),
     ...(iotlb === undefined ? {} : { iotlb }),
   };
-}
-
-function readLittleEndian(data: Uint8Array): number {
-  return data.reduce((value, byte, i) => value + byte * 2 ** (8 * i), 0);
 }
