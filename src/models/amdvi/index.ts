@@ -4,5 +4,16 @@
  *
  * @module
  */
+export { RegisterDumpError } from '../register-dump-error.ts';
+export type { SendInterrupt } from '../send-interrupt.ts';
+export * from './amdvi-iommu.ts';
+export * from './amdvi-region.ts';
+export * from './amdvi-space.ts';
+export * from './amdvi-state.ts';
+export * from './device-translation.ts';
+export { INTERRUPT_RANGE } from './hole-spans.ts';
+export type { InterruptMessage } from './own-interrupt.ts';
+export * from './page-format.ts';
+export { capabilityOfDump } from './register-dump.ts';
 export * as spec from './spec/index.ts';
-export { type Capability, type FaultReason } from './spec/index.ts';
+export type { Capability, FaultReason } from './spec/index.ts';

@@ -17,6 +17,7 @@ export interface FaultReason {
   readonly reason: string;
 }
 
+const I = 0x08;
 const PR = 0x10;
 const PE = 0x40;
 const RZ = 0x80;
@@ -60,6 +61,12 @@ export const TRANSLATION_INVALID: FaultReason = fault(
   0,
   'the device table entry has V set and TV clear',
 );
+/** Guest translation, which requests with PASID need, is not modelled. */
+export const PASID_NOT_TRANSLATED: FaultReason = fault(
+  event.IO_PAGE_FAULT,
+  0,
+  'the request has a PASID, and no guest translation is there for it',
+);
 /** The address has bits set above those that the tables translate. */
 export const BEYOND_TABLES: FaultReason = fault(
   event.IO_PAGE_FAULT,
@@ -91,6 +98,24 @@ export const TABLE_UNREADABLE: FaultReason = fault(
   event.PAGE_TAB_HARDWARE_ERROR,
   MASTER_ABORT,
   'a page table entry could not be read',
+);
+/** The device table has no entry for a device that sends an interrupt. */
+export const INTERRUPT_BEYOND_TABLE: FaultReason = fault(
+  event.ILLEGAL_DEV_TABLE_ENTRY,
+  I,
+  'the device table is too short to hold an entry of the device that sends this interrupt',
+);
+/** IntCtl holds its reserved value. */
+export const INTERRUPT_CONTROL_RESERVED: FaultReason = fault(
+  event.ILLEGAL_DEV_TABLE_ENTRY,
+  I | RZ,
+  'the device table entry has a reserved IntCtl',
+);
+/** The device table entry of a device that sends an interrupt does not lie in RAM. */
+export const INTERRUPT_ENTRY_UNREADABLE: FaultReason = fault(
+  event.DEV_TAB_HARDWARE_ERROR,
+  I | MASTER_ABORT,
+  'the device table entry could not be read for an interrupt',
 );
 /** What is no interrupt request was sent to the interrupt address range. */
 export const NO_INTERRUPT: FaultReason = fault(
