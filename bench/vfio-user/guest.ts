@@ -1,5 +1,5 @@
 /** The guest of these benchmarks, on whichever machine its driver drives. @module */
-import type { VtdDomain, VtdGuestDriver } from '../../src/guests/index.ts';
+import type { GuestDomain, VtdGuestDriver } from '../../src/guests/index.ts';
 import type { RequesterId } from '../../src/iommu/index.ts';
 import { Access } from '../../src/memory/index.ts';
 import { accessOf, FIRST_IOVA, SYNC_IOVA, targetOf } from './layout.ts';
@@ -11,10 +11,10 @@ const POSTED = 64;
 /** A guest that has attached its device to one domain. */
 export class BenchGuest {
   readonly #driver: VtdGuestDriver;
-  readonly #domain: VtdDomain;
+  readonly #domain: GuestDomain;
   #mapped = 0;
 
-  private constructor(driver: VtdGuestDriver, domain: VtdDomain) {
+  private constructor(driver: VtdGuestDriver, domain: GuestDomain) {
     this.#driver = driver;
     this.#domain = domain;
   }

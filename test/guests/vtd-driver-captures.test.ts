@@ -4,7 +4,7 @@ import { type Capture, readCapture } from '../../src/guests/capture.ts';
 import type { CaptureEvent, CaptureMapping } from '../../src/guests/capture-lines.ts';
 import { PageAllocator } from '../../src/guests/page-allocator.ts';
 import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
-import { eventsAsInTables, targetsOf, VtdEventPlayer } from '../../src/guests/vtd-driver/events.ts';
+import { eventsAsInTables, targetsOf, GuestEventPlayer } from '../../src/guests/driver/events.ts';
 import { parseRequesterId, type RequesterId } from '../../src/iommu/index.ts';
 import {
   Access,
@@ -19,7 +19,7 @@ import {
 import { lookupRequest, VtdIommu } from '../../src/models/vtd/index.ts';
 import { StrictSink } from '../support/strict-sink.ts';
 import { done, leafText, walkedLeaves } from './vtd-driver-machine.ts';
-import { refusalCode } from './vtd-driver-refusal.ts';
+import { refusalCode } from './driver-refusal.ts';
 
 const WITH_PLUG = ['vtd-legacy-e1000', 'vtd-legacy-e1000-aw39'];
 
@@ -168,7 +168,7 @@ async function running(name: string): Promise<Guest> {
 }
 
 function play(driver: VtdGuestDriver, requester: RequesterId, events: readonly CaptureEvent[]): void {
-  const player = new VtdEventPlayer(driver, requester);
+  const player = new GuestEventPlayer(driver, requester);
   for (const event of events) done(player.play(event));
 }
 

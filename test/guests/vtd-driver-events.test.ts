@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import type { CaptureEvent, CaptureMapping } from '../../src/guests/capture-lines.ts';
-import { eventsAsInTables, type PlayableEvent, VtdEventPlayer } from '../../src/guests/vtd-driver/events.ts';
+import { eventsAsInTables, type PlayableEvent, GuestEventPlayer } from '../../src/guests/driver/events.ts';
 import { Access, PAGES_END } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
 import { done, DriverMachine, NIC } from './vtd-driver-machine.ts';
-import { refusalCode } from './vtd-driver-refusal.ts';
+import { refusalCode } from './driver-refusal.ts';
 
 const MIB2 = 512;
 
 interface Stage {
   readonly machine: DriverMachine;
-  readonly player: VtdEventPlayer;
+  readonly player: GuestEventPlayer;
   readonly play: (...events: readonly PlayableEvent[]) => void;
   readonly leaves: () => string[];
 }
@@ -20,7 +20,11 @@ function stage(options: { readonly deviceTarget?: number; readonly SSLPS?: numbe
   const machine = new DriverMachine({ capability: { SSLPS } });
   done(machine.driver.boot({ mode: 'legacy' }));
   done(machine.driver.attachDevice(NIC, machine.driver.createDomain({ levels: 4 })));
-  const player = new VtdEventPlayer(machine.driver, NIC, deviceTarget === undefined ? {} : { deviceTarget });
+  const player = new GuestEventPlayer(
+    machine.driver,
+    NIC,
+    deviceTarget === undefined ? {} : { deviceTarget },
+  );
   const play = (...events: readonly PlayableEvent[]): void => {
     for (const event of events) done(player.play(event));
   };
@@ -199,7 +203,7 @@ describe('a player', () => {
     done(driver.boot({ mode: 'legacy' }));
     if (passThrough) done(driver.attachDevice(NIC, driver.passThroughDomain()));
 
-    expect(await refusalCode(() => new VtdEventPlayer(driver, NIC))).toBe('attachment');
+    expect(await refusalCode(() => new GuestEventPlayer(driver, NIC))).toBe('attachment');
   });
 });
 

@@ -1,6 +1,7 @@
 import { PageAllocator } from '../../src/guests/page-allocator.ts';
-import { VtdGuestDriver, type VtdGuestDriverOptions } from '../../src/guests/vtd-driver/driver.ts';
-import type { RegisterAccess } from '../../src/guests/vtd-driver/queue.ts';
+import type { GuestDriverOptions } from '../../src/guests/driver/guest-driver.ts';
+import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
+import type { RegisterAccess } from '../../src/guests/driver/registers.ts';
 import { type LeafBatch, type RequesterId, requesterId, WalkReport } from '../../src/iommu/index.ts';
 import {
   ALL_PAGES,
@@ -30,7 +31,7 @@ export const CAPABILITY: Capability = {
   PSS: 19,
 };
 
-export interface MachineOptions extends Pick<VtdGuestDriverOptions, 'invalidation' | 'settled'> {
+export interface MachineOptions extends Pick<GuestDriverOptions, 'invalidation' | 'settled'> {
   readonly capability?: Partial<Capability>;
   readonly tableRam?: PageRange;
 }

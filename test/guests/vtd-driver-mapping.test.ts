@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import type { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
-import type { VtdDomain } from '../../src/guests/vtd-driver/domain.ts';
+import type { GuestDomain } from '../../src/guests/driver/domain.ts';
 import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
 import { DriverMachine, done, type MachineOptions, NIC } from './vtd-driver-machine.ts';
-import { refusalCode } from './vtd-driver-refusal.ts';
+import { refusalCode } from './driver-refusal.ts';
 
 const MIB2 = 512;
 const GIB = 512 * 512;
 
 interface Mapped extends Pick<DriverMachine, 'driver' | 'ear' | 'allocator'> {
   readonly machine: DriverMachine;
-  readonly domain: VtdDomain;
+  readonly domain: GuestDomain;
   /** What the tables hold. */
   readonly leaves: () => string[];
 }
@@ -27,7 +27,7 @@ function guest(options: MachineOptions = {}): Mapped {
   return { machine, driver, ear, allocator, domain, leaves: () => machine.leaves(NIC) };
 }
 
-const map = (driver: VtdGuestDriver, domain: VtdDomain, iova: number, pages: number, target = 0): void =>
+const map = (driver: VtdGuestDriver, domain: GuestDomain, iova: number, pages: number, target = 0): void =>
   done(driver.map(domain, iova, pages, target, Access.ReadWrite));
 
 describe('map', () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
-import type { RegisterAccess } from '../../src/guests/vtd-driver/queue.ts';
+import type { RegisterAccess } from '../../src/guests/driver/registers.ts';
 import type { IommuEvent, IommuNotifier } from '../../src/iommu/index.ts';
 import { Access, ALL_PAGES } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
 import { DriverMachine, done, type MachineOptions, NIC } from './vtd-driver-machine.ts';
-import { refusalCode } from './vtd-driver-refusal.ts';
+import { refusalCode } from './driver-refusal.ts';
 
 /** A host whose confirmations come when the test lets them. */
 class SlowHost implements IommuNotifier {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { VtdDriverError } from '../../src/guests/vtd-driver/error.ts';
-import type { VtdDomain } from '../../src/guests/vtd-driver/domain.ts';
+import { GuestDriverError } from '../../src/guests/driver/error.ts';
+import type { GuestDomain } from '../../src/guests/driver/domain.ts';
 import { Access } from '../../src/memory/index.ts';
 import { StrictSink } from '../support/strict-sink.ts';
 import { done, DriverMachine, leafText, NIC } from './vtd-driver-machine.ts';
@@ -167,7 +167,7 @@ describe.each(CASES)('tables written in %s mode with %i levels', (mode, levels) 
 });
 
 /** The code of the refusal, or undefined. */
-function apply({ driver }: DriverMachine, domain: VtdDomain, step: Step): string | undefined {
+function apply({ driver }: DriverMachine, domain: GuestDomain, step: Step): string | undefined {
   try {
     if (step.op === 'map') {
       const { iova, pages, target, access, leafPages } = step;
@@ -179,7 +179,7 @@ function apply({ driver }: DriverMachine, domain: VtdDomain, step: Step): string
     }
     return undefined;
   } catch (error) {
-    if (error instanceof VtdDriverError) return error.code;
+    if (error instanceof GuestDriverError) return error.code;
     throw error;
   }
 }

@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { PageAllocator } from '../../src/guests/page-allocator.ts';
 import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
-import type { VtdDomain } from '../../src/guests/vtd-driver/domain.ts';
+import type { GuestDomain } from '../../src/guests/driver/domain.ts';
 import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
 import { DISK, DriverMachine, done, type MachineOptions, NIC } from './vtd-driver-machine.ts';
-import { refusalCode } from './vtd-driver-refusal.ts';
+import { refusalCode } from './driver-refusal.ts';
 
 type Mode = 'legacy' | 'scalable';
 const MODES: readonly Mode[] = ['legacy', 'scalable'];
 
 interface Booted extends Pick<DriverMachine, 'unit' | 'driver' | 'ear' | 'allocator'> {
   readonly machine: DriverMachine;
-  readonly domain: VtdDomain;
+  readonly domain: GuestDomain;
 }
 
 /** A booted guest with a domain that nobody is attached to yet; the ear has heard nothing. */

@@ -1,6 +1,6 @@
 /** A device of ours is plugged into a running QEMU machine whose guest mapped things long before: the case of 2015. @module */
 import { expect, test } from 'vitest';
-import type { VtdDomain } from '../../src/guests/index.ts';
+import type { GuestDomain } from '../../src/guests/index.ts';
 import { Access } from '../../src/memory/index.ts';
 import { describeQemu } from './harness/find-qemu.ts';
 import { HIGH } from '../../src/qemu/index.ts';
@@ -14,7 +14,7 @@ const RUN = 1000;
 const ACCESSES = [Access.ReadWrite, Access.Read, Access.Write] as const;
 
 /** Maps `pages` single pages in runs of 1,000 with a gap after each; access and place differ from run to run. */
-async function mapPages(machine: QemuMachine, domain: VtdDomain, pages: number): Promise<void> {
+async function mapPages(machine: QemuMachine, domain: GuestDomain, pages: number): Promise<void> {
   for (let done = 0, run = 0; done < pages; done += RUN, run++) {
     const length = Math.min(RUN, pages - done);
     const target = HIGH + ((run * 0x7531) % 0x7_0000);

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { VtdDomain } from '../../src/guests/index.ts';
+import type { GuestDomain } from '../../src/guests/index.ts';
 import { ViommuCommand } from './harness/command.ts';
 import { eventually } from './harness/eventually.ts';
 import { describeQemu } from './harness/find-qemu.ts';
@@ -16,7 +16,7 @@ import { socketFolder } from './harness/sockets.ts';
 const [MOMENT = 1] = fc.sample(fc.integer({ min: 1, max: PAGES - 1 }), 1);
 
 /** Puts the device at `socket` into the other slot, where the guest sees the same domain. */
-async function plugSecond(machine: QemuMachine, domain: VtdDomain, socket: string): Promise<void> {
+async function plugSecond(machine: QemuMachine, domain: GuestDomain, socket: string): Promise<void> {
   await machine.driver.attachDevice(SLOTS.conventional.requester, domain);
   await machine.plug(socket, { slot: 'conventional', id: 'second' });
 }

@@ -1,6 +1,6 @@
 /** The guest changes the tables of a device of ours that is plugged into QEMU: the ledger follows. @module */
 import { expect, test } from 'vitest';
-import type { VtdDomain } from '../../src/guests/index.ts';
+import type { GuestDomain } from '../../src/guests/index.ts';
 import { Access } from '../../src/memory/index.ts';
 import { type Change, changesIn } from './harness/changes.ts';
 import { letQemuLook, MIB2 } from './harness/edits.ts';
@@ -58,6 +58,6 @@ describeQemu.each(MODES)('a plugged device, after each change (%s)', (mode) => {
   });
 });
 
-async function mapOne({ driver }: QemuMachine, domain: VtdDomain): Promise<void> {
+async function mapOne({ driver }: QemuMachine, domain: GuestDomain): Promise<void> {
   await driver.map(domain, 0x400, MIB2, HIGH + 0x400, Access.ReadWrite, { leafPages: MIB2 });
 }

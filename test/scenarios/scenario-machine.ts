@@ -1,5 +1,5 @@
 /** A whole machine for scenarios: RAM, a VT-d unit, a guest's driver for it, PCI slots and hosts. @module */
-import { PageAllocator, type VtdDomain, VtdGuestDriver } from '../../src/guests/index.ts';
+import { PageAllocator, type GuestDomain, VtdGuestDriver } from '../../src/guests/index.ts';
 import { type RequesterId, requesterId } from '../../src/iommu/index.ts';
 import { type GuestMemory, guestMemory, Machine, type MachineRam } from '../../src/machine/index.ts';
 import { type ObservedEvent, SparseRamBlock } from '../../src/memory/index.ts';
@@ -67,10 +67,10 @@ export class ScenarioMachine {
   }
 
   /** A new domain that the device in {@link NIC_PLACE} uses. */
-  nicDomain(levels: 3 | 4 | 5 = 4): VtdDomain & { readonly tables: object } {
+  nicDomain(levels: 3 | 4 | 5 = 4): GuestDomain & { readonly tables: object } {
     const domain = this.driver.createDomain({ levels });
     void this.driver.attachDevice(NIC, domain);
-    return domain as VtdDomain & { readonly tables: object };
+    return domain as GuestDomain & { readonly tables: object };
   }
 
   /** Where the device that scenarios are about is plugged. */

@@ -5,8 +5,8 @@ import {
   PageAllocator,
   PageAllocatorError,
   targetsOf,
-  VtdDriverError,
-  VtdEventPlayer,
+  GuestDriverError,
+  GuestEventPlayer,
   VtdGuestDriver,
 } from '../../guests/index.ts';
 import type { RequesterId } from '../../iommu/index.ts';
@@ -70,7 +70,7 @@ export class CapturedDriver {
     const player = explained(this.#open, 'the events', () => {
       // Recorded maps of device registers are made to point at a page that is no RAM.
       const deviceTarget = Math.max(...capture.ram.map((range) => range.end)) + 1;
-      return new VtdEventPlayer(this.#driver, requester, { deviceTarget });
+      return new GuestEventPlayer(this.#driver, requester, { deviceTarget });
     });
     try {
       for (const event of events) {
@@ -103,7 +103,7 @@ async function explainedLater(open: OpenCapture, place: string, step: () => Prom
 
 /** What a driver cannot do with a capture is something wrong with the capture. */
 function asFileError(open: OpenCapture, place: string, error: unknown): unknown {
-  if (!(error instanceof VtdDriverError || error instanceof PageAllocatorError)) return error;
+  if (!(error instanceof GuestDriverError || error instanceof PageAllocatorError)) return error;
   return new GuestFileError({
     code: 'capture',
     file: join(open.capture.folder, 'capture.json'),

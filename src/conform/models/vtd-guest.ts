@@ -1,4 +1,4 @@
-import type { VtdDomain, VtdGuestDriver } from '../../guests/index.ts';
+import type { GuestDomain, VtdGuestDriver } from '../../guests/index.ts';
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { Access, type AddressSpace, PageCursor } from '../../memory/index.ts';
 import { faultReason, lookupRequest, spec, VtdIommu } from '../../models/vtd/index.ts';
@@ -22,7 +22,7 @@ type InvalidateStep = Extract<GuestStep, { do: 'invalidate' }>;
 /** A guest of a VT-d unit. */
 export class VtdGuestSide implements GuestSide {
   readonly #parts: VtdGuestParts;
-  readonly #domains: Map<string, VtdDomain> = new Map();
+  readonly #domains: Map<string, GuestDomain> = new Map();
 
   constructor(parts: VtdGuestParts) {
     this.#parts = parts;
@@ -102,7 +102,7 @@ export class VtdGuestSide implements GuestSide {
     return lines;
   }
 
-  #newDomain({ levels = 4, kind }: { readonly levels?: number; readonly kind?: 'pass-through' }): VtdDomain {
+  #newDomain({ levels = 4, kind }: { readonly levels?: number; readonly kind?: 'pass-through' }): GuestDomain {
     const { driver } = this.#parts;
     if (kind === 'pass-through') return driver.passThroughDomain();
     if (levels !== 3 && levels !== 4)
@@ -110,7 +110,7 @@ export class VtdGuestSide implements GuestSide {
     return driver.createDomain({ levels });
   }
 
-  #domain(name: string): VtdDomain {
+  #domain(name: string): GuestDomain {
     const domain = this.#domains.get(name);
     if (domain === undefined) throw new Error(`there is no domain '${name}'`);
     return domain;

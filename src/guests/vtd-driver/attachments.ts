@@ -1,9 +1,9 @@
 /** Who uses which domain: attach, detach and switch, each with the invalidations that Linux posts for it. @module */
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
-import type { DriverDomains, VtdDomain } from './domain.ts';
-import { VtdDriverError } from './error.ts';
+import type { DriverDomains, GuestDomain } from '../driver/domain.ts';
+import { GuestDriverError } from '../driver/error.ts';
+import { type Completion, inOrder } from '../driver/steps.ts';
 import type { DriverInvalidator } from './invalidator.ts';
-import { type Completion, inOrder } from './steps.ts';
 import { PASID_LIMIT, type RemappingStructures } from './structures.ts';
 
 /** Attachments of requesters, as the structures in memory say them. See {@link VtdGuestDriver} for the operations. */
@@ -19,29 +19,29 @@ export class DriverAttachments {
   }
 
   /** The domain of `requester`; undefined when it has none. */
-  find(requester: RequesterId, pasid: number): VtdDomain | undefined {
+  find(requester: RequesterId, pasid: number): GuestDomain | undefined {
     const translation = this.#structures.translation(requester, pasid);
     return translation === undefined ? undefined : this.#domains.at(translation.domain, translation.tables);
   }
 
-  /** The domain of `requester`. VtdDriverError `attachment` when it has none. */
-  get(requester: RequesterId, pasid: number): VtdDomain {
+  /** The domain of `requester`. GuestDriverError `attachment` when it has none. */
+  get(requester: RequesterId, pasid: number): GuestDomain {
     const domain = this.find(requester, pasid);
     if (domain !== undefined) return domain;
     const name = formatRequesterId(requester);
-    throw new VtdDriverError('attachment', `${name} is attached to no domain; attach it first`);
+    throw new GuestDriverError('attachment', `${name} is attached to no domain; attach it first`);
   }
 
-  attach(requester: RequesterId, domain: VtdDomain, pasid: number): Completion {
+  attach(requester: RequesterId, domain: GuestDomain, pasid: number): Completion {
     const structures = this.#structures;
     const invalidator = this.#invalidator;
     if (pasid < 0 || pasid >= PASID_LIMIT || (pasid > 0 && !invalidator.capability.PASID)) {
       const rule = `PASIDs lie below ${PASID_LIMIT}, and all but 0 need a unit with ECAP_REG.PASID`;
-      throw new VtdDriverError('bad-argument', `PASID ${pasid} cannot be attached: ${rule}`);
+      throw new GuestDriverError('bad-argument', `PASID ${pasid} cannot be attached: ${rule}`);
     }
     if (structures.translation(requester, pasid) !== undefined) {
       const name = formatRequesterId(requester);
-      throw new VtdDriverError('attachment', `${name} is attached already; switch it, or detach it first`);
+      throw new GuestDriverError('attachment', `${name} is attached already; switch it, or detach it first`);
     }
     const translation = { domain: domain.id, tables: domain.tables };
     if (!structures.scalable) {
@@ -62,7 +62,7 @@ export class DriverAttachments {
     return this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
   }
 
-  switch(requester: RequesterId, domain: VtdDomain, pasid: number): Completion {
+  switch(requester: RequesterId, domain: GuestDomain, pasid: number): Completion {
     if (!this.#structures.scalable) {
       return inOrder(
         () => this.detach(requester, pasid),
@@ -74,12 +74,12 @@ export class DriverAttachments {
     return this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
   }
 
-  /** Throws VtdDriverError `attachment` when a requester without PASID still uses `domain`. */
-  requireUnused(domain: VtdDomain): void {
+  /** Throws GuestDriverError `attachment` when a requester without PASID still uses `domain`. */
+  requireUnused(domain: GuestDomain): void {
     for (const requester of this.#structures.requesters()) {
       if (this.#structures.domainId(requester) !== domain.id) continue;
       const name = formatRequesterId(requester);
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'attachment',
         `${name} is still attached to domain ${domain.id}; detach it first`,
       );

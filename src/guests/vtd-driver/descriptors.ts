@@ -1,9 +1,10 @@
 /** Descriptors for the invalidation queue, as a guest's driver composes them (VT-d 6.5.2): four words each. @module */
 import type { RequesterId } from '../../iommu/index.ts';
 import { spec } from '../../models/vtd/index.ts';
+import type { QueueEntry } from '../driver/queue.ts';
 
 /** The words of a descriptor, low first. */
-export type Descriptor = readonly number[];
+export type Descriptor = QueueEntry;
 
 /** What a context-cache invalidation names (VT-d 6.5.2.1). */
 export type ContextScope =

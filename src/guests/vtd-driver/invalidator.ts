@@ -1,21 +1,28 @@
 /** Which invalidations a guest's driver posts for what it changed, as Linux chooses them. @module */
 import type { RequesterId } from '../../iommu/index.ts';
+import type { PageRange } from '../../memory/index.ts';
 import type { Capability } from '../../models/vtd/index.ts';
+import type { MappingInvalidator } from '../driver/invalidator.ts';
+import type { DriverQueue } from '../driver/queue.ts';
+import type { Completion } from '../driver/steps.ts';
 import * as dsc from './descriptors.ts';
 import { PASS_THROUGH_DOMAIN } from './domain.ts';
-import type { InvalidationQueue } from './queue.ts';
-import type { Completion } from './steps.ts';
 
 /** Composes invalidations for one unit and posts them to its queue. */
-export class DriverInvalidator {
+export class DriverInvalidator implements MappingInvalidator {
   readonly capability: Capability;
-  readonly queue: InvalidationQueue;
+  readonly queue: DriverQueue;
   readonly scalable: boolean;
 
-  constructor(capability: Capability, queue: InvalidationQueue, scalable: boolean) {
+  constructor(capability: Capability, queue: DriverQueue, scalable: boolean) {
     this.capability = capability;
     this.queue = queue;
     this.scalable = scalable;
+  }
+
+  /** With caching mode the unit may have cached that something is not present (VT-d 6.1). */
+  get tellsOfMaps(): boolean {
+    return this.capability.CM;
   }
 
   /** Posts descriptors and waits for them; nothing when there are none. */
@@ -35,13 +42,18 @@ export class DriverInvalidator {
   }
 
   /**
-   * Pages `start` to `end` of `domain`: page-selective with the smallest mask that covers them, or the whole domain
-   * where the unit cannot name that many. `ih` says that only leaf entries changed.
+   * Pages of a domain: page-selective with the smallest mask that covers them, or the whole domain where the unit cannot
+   * name that many.
    */
-  pages(domain: number, start: number, end: number, ih: boolean): dsc.Descriptor {
+  invalidateRange(domain: number, { start, end }: PageRange, leavesOnly: boolean): Completion {
     const am = dsc.addressMask(start, end);
-    if (!this.capability.PSI || am > this.capability.MAMV) return this.iotlb({ domain });
-    return this.iotlb({ domain, iova: Math.floor(start / 2 ** am) * 2 ** am, am, ih });
+    if (!this.capability.PSI || am > this.capability.MAMV) return this.invalidateDomains([domain]);
+    const iova = Math.floor(start / 2 ** am) * 2 ** am;
+    return this.post([this.iotlb({ domain, iova, am, ih: leavesOnly })]);
+  }
+
+  invalidateDomains(ids: readonly number[]): Completion {
+    return this.post(ids.map((domain) => this.iotlb({ domain })));
   }
 
   /** A context entry that was not present became so: with caching mode it may be cached as such, under domain 0. */

@@ -1,15 +1,16 @@
 /** Root, context and PASID structures as a guest's driver writes them in its memory (VT-d 3.4, 9.1-9.6). @module */
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
-import { VtdDriverError } from './error.ts';
-import type { DriverPages } from './pages.ts';
 import { spec } from '../../models/vtd/index.ts';
+import type { TablesPlace } from '../driver/domain.ts';
+import { GuestDriverError } from '../driver/error.ts';
+import type { DriverPages } from '../driver/pages.ts';
 
 /** How a requester is translated, as an entry says it. */
 export interface Translation {
   /** Domain identifier. */
   readonly domain: number;
   /** Second-stage tables; undefined for pass-through. */
-  readonly tables: { readonly root: number; readonly levels: number } | undefined;
+  readonly tables: TablesPlace | undefined;
 }
 
 /** A word of a page. */
@@ -42,7 +43,7 @@ export class RemappingStructures {
    * How requests of `requester` with `pasid` (0 stands for those without) are translated; undefined when no entry
    * says it.
    *
-   * @throws VtdDriverError `unsupported` for first-stage and nested translation, and for contents that no guest writes
+   * @throws GuestDriverError `unsupported` for first-stage and nested translation, and for contents that no guest writes
    */
   translation(requester: RequesterId, pasid: number): Translation | undefined {
     const entry = this.#entry(requester, pasid);
@@ -50,7 +51,7 @@ export class RemappingStructures {
     const levels = spec.levelsOf(entry.aw, this.#capability.SAGAW);
     if (entry.passThrough) return { domain: entry.domain, tables: undefined };
     if (!entry.secondStage || levels === 0) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'unsupported',
         `${formatRequesterId(requester)} is not translated by second-stage tables of a width that the unit offers; ` +
           'this driver writes no others',
@@ -168,7 +169,10 @@ export class RemappingStructures {
 
   #contextEntry(requester: RequesterId, pasid: number, make = false): Place | undefined {
     if (pasid !== 0) {
-      throw new VtdDriverError('bad-argument', 'legacy mode has no PASIDs; boot the guest in scalable mode');
+      throw new GuestDriverError(
+        'bad-argument',
+        'legacy mode has no PASIDs; boot the guest in scalable mode',
+      );
     }
     const root = { page: this.root, index: (requester >> 8) * spec.ROOT_ENTRY_WORDS };
     const page = this.#tableAt(root, make);

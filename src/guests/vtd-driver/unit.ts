@@ -1,9 +1,11 @@
 /** The registers of a remapping unit as a guest's driver works them (VT-d 11.4). @module */
-import { VtdDriverError } from './error.ts';
-import type { DriverPages } from './pages.ts';
-import { InvalidationQueue, type RegisterAccess, type Settled } from './queue.ts';
 import { spec } from '../../models/vtd/index.ts';
-import type { Completion } from './steps.ts';
+import { GuestDriverError } from '../driver/error.ts';
+import type { DriverPages } from '../driver/pages.ts';
+import { DriverQueue } from '../driver/queue.ts';
+import type { RegisterAccess, Settled } from '../driver/registers.ts';
+import type { Completion } from '../driver/steps.ts';
+import { InvalidationQueuePort } from './queue-port.ts';
 
 /** What GSTS_REG and RTADDR_REG say of a unit. */
 export interface UnitState {
@@ -17,12 +19,14 @@ export interface UnitState {
 /** Commands and their acknowledgement, capabilities, and the set-up of the queue. */
 export class DriverUnit {
   readonly capability: spec.Capability;
+  readonly queuePort: InvalidationQueuePort;
   readonly #registers: RegisterAccess;
   readonly #settled: Settled | undefined;
 
   constructor(registers: RegisterAccess, settled: Settled | undefined) {
     this.#registers = registers;
     this.#settled = settled;
+    this.queuePort = new InvalidationQueuePort(registers);
     const wide = (offset: number): spec.Words => {
       const value = registers.readRegister(offset, 8);
       return { lo: Number(value & 0xffffffffn), hi: Number(value >> 32n) };
@@ -30,18 +34,18 @@ export class DriverUnit {
     const version = Number(registers.readRegister(spec.VER_REG, 4));
     this.capability = spec.decodeCapability(version, wide(spec.CAP_REG), wide(spec.ECAP_REG));
     if (!this.capability.QI) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'unsupported',
         'the unit has no queued invalidation (ECAP_REG.QI), which this driver needs; give the unit the capability QI',
       );
     }
   }
 
-  /** @throws VtdDriverError `state` when no root table has been set, `unsupported` for a table mode of neither kind */
+  /** @throws GuestDriverError `state` when no root table has been set, `unsupported` for a table mode of neither kind */
   state(): UnitState {
     const status = this.#status();
     if ((status & spec.GSTS_RTPS) === 0) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'state',
         'the unit has no root table (GSTS_REG.RTPS is clear); boot the guest first',
       );
@@ -49,7 +53,7 @@ export class DriverUnit {
     const rtaddr = this.#registers.readRegister(spec.RTADDR_REG, 8);
     const mode = (Number(rtaddr & 0xfffn) & spec.RTADDR_TTM) >>> spec.RTADDR_TTM_SHIFT;
     if (mode !== spec.TTM_LEGACY && mode !== spec.TTM_SCALABLE) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'unsupported',
         `RTADDR_REG.TTM is ${mode}; this driver knows legacy (0) and scalable (1)`,
       );
@@ -79,19 +83,14 @@ export class DriverUnit {
   }
 
   /** A new queue of 256 descriptors, as Linux makes one, not enabled yet. */
-  makeQueue(pages: DriverPages, scalable: boolean): InvalidationQueue {
+  makeQueue(pages: DriverPages, scalable: boolean): DriverQueue {
     const count = scalable ? 2 : 1;
     const page = pages.allocate(count);
     this.#registers.writeRegister(spec.IQT_REG, 0n, 8);
     const size = Math.log2(count);
     const iqa = (BigInt(page) << 12n) | BigInt(size | (scalable ? spec.IQA_DW : 0));
     this.#registers.writeRegister(spec.IQA_REG, iqa, 8);
-    return new InvalidationQueue(
-      pages,
-      this.#registers,
-      { page, pages: count, wide: scalable, tail: 0 },
-      this.#settled,
-    );
+    return this.#queue(pages, page, count, scalable, 0);
   }
 
   /** Makes the unit fetch from the queue. */
@@ -100,9 +99,9 @@ export class DriverUnit {
   }
 
   /** The queue that the unit fetches from now, to go on with at its tail; its pages are taken from the allocator. */
-  adoptQueue(pages: DriverPages): InvalidationQueue {
+  adoptQueue(pages: DriverPages): DriverQueue {
     if ((this.#status() & spec.GSTS_QIES) === 0) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'state',
         'the guest had queued invalidation off (GSTS_REG.QIES); boot the guest instead',
       );
@@ -114,7 +113,13 @@ export class DriverUnit {
     const count = 2 ** (low & spec.IQA_QS);
     pages.allocator.reserve({ start: page, end: page + count });
     const tail = Math.floor(Number(this.#registers.readRegister(spec.IQT_REG, 8)) / (wide ? 32 : 16));
-    return new InvalidationQueue(pages, this.#registers, { page, pages: count, wide, tail }, this.#settled);
+    return this.#queue(pages, page, count, wide, tail);
+  }
+
+  /** `wide` is IQA_REG.DW: descriptors of 256 bits instead of 128. */
+  #queue(pages: DriverPages, page: number, count: number, wide: boolean, tail: number): DriverQueue {
+    const words = (wide ? 2 : 1) * spec.DESCRIPTOR_WORDS;
+    return new DriverQueue(pages, this.queuePort, { page, pages: count, words, tail }, this.#settled);
   }
 
   #status(): number {
@@ -126,8 +131,8 @@ export class DriverUnit {
     const inForce = this.#status() & spec.GCMD_STATE & ~command;
     this.#registers.writeRegister(spec.GCMD_REG, BigInt((inForce | (on ? command : 0)) >>> 0), 4);
     if (this.#acknowledged(command, on)) return;
-    const stuck = (): VtdDriverError =>
-      new VtdDriverError(
+    const stuck = (): GuestDriverError =>
+      new GuestDriverError(
         'stuck',
         `the unit does not acknowledge a command: ${acknowledgement} did not change`,
       );

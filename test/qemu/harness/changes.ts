@@ -1,5 +1,5 @@
 /** What a guest does to the tables of a device that is plugged already: each change ends with the unit being told. @module */
-import type { VtdDomain } from '../../../src/guests/index.ts';
+import type { GuestDomain } from '../../../src/guests/index.ts';
 import { Access } from '../../../src/memory/index.ts';
 import { GIB1, MIB2, rewriteLeaves } from './edits.ts';
 import { HIGH } from '../../../src/qemu/index.ts';
@@ -9,8 +9,8 @@ import { type QemuMachine, SLOTS } from './qemu-machine.ts';
 export interface Change {
   readonly name: string;
   /** What is there when the device is plugged. */
-  readonly before?: (machine: QemuMachine, domain: VtdDomain) => void | Promise<void>;
-  readonly change: (machine: QemuMachine, domain: VtdDomain) => void | Promise<void>;
+  readonly before?: (machine: QemuMachine, domain: GuestDomain) => void | Promise<void>;
+  readonly change: (machine: QemuMachine, domain: GuestDomain) => void | Promise<void>;
   /** Mappings that there must be afterwards. */
   readonly mappings: number;
   /** The device gets other tables. */
@@ -20,17 +20,17 @@ export interface Change {
 }
 
 /** 64 pages from 0x1000 on, which most changes work on. */
-async function sixtyFour({ driver }: QemuMachine, domain: VtdDomain): Promise<void> {
+async function sixtyFour({ driver }: QemuMachine, domain: GuestDomain): Promise<void> {
   await driver.map(domain, 0x1000, 64, HIGH + 0x100, Access.ReadWrite, { leafPages: 1 });
 }
 
 /** One 2 MiB leaf at 0x400 and one of 1 GiB at 0x80000. */
-async function large({ driver }: QemuMachine, domain: VtdDomain): Promise<void> {
+async function large({ driver }: QemuMachine, domain: GuestDomain): Promise<void> {
   await driver.map(domain, 0x400, MIB2, HIGH + 0x400, Access.ReadWrite, { leafPages: MIB2 });
   await driver.map(domain, 0x8_0000, GIB1, HIGH, Access.ReadWrite, { leafPages: GIB1 });
 }
 
-async function otherDomain(machine: QemuMachine): Promise<VtdDomain> {
+async function otherDomain(machine: QemuMachine): Promise<GuestDomain> {
   const other = machine.driver.createDomain({ levels: 4 });
   await machine.driver.map(other, 0x1020, 48, HIGH + 0x120, Access.ReadWrite, { leafPages: 1 });
   await machine.driver.map(other, 0x9000, 3, HIGH + 0x900, Access.Read, { leafPages: 1 });

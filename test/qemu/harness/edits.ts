@@ -1,5 +1,5 @@
 /** What a guest's driver would not do by itself: tables edited by hand, and what QEMU must be told beyond the book. @module */
-import type { VtdDomain } from '../../../src/guests/index.ts';
+import type { GuestDomain } from '../../../src/guests/index.ts';
 import { Access } from '../../../src/memory/index.ts';
 import { HIGH } from '../../../src/qemu/index.ts';
 import type { QemuMachine } from './qemu-machine.ts';
@@ -12,7 +12,7 @@ export const GIB1 = 0x4_0000;
  * R3: the 2 MiB leaf at 0x400 gives way to a table in which page 0x405 alone is mapped, to the tenth page above 4 GiB,
  * and that page is invalidated.
  */
-export async function splitLeaf({ driver }: QemuMachine, domain: VtdDomain): Promise<void> {
+export async function splitLeaf({ driver }: QemuMachine, domain: GuestDomain): Promise<void> {
   const table = driver.allocatePage();
   const target = HIGH + 9;
   driver.writeEntry(table, 5, (target << 12) | Access.ReadWrite, target >>> 20);
@@ -23,7 +23,7 @@ export async function splitLeaf({ driver }: QemuMachine, domain: VtdDomain): Pro
 /** Writes leaves of single pages over what is there, and tells nobody. A table for them must be there. */
 export function rewriteLeaves(
   { driver }: QemuMachine,
-  domain: VtdDomain,
+  domain: GuestDomain,
   iova: number,
   pages: number,
   leaf: (iova: number) => { readonly target: number; readonly access: Access } | undefined,

@@ -1,5 +1,5 @@
 /** The same guest on QEMU and on our model, step by step, with a VFIO host under each. @module */
-import { type VtdDomain, VtdDriverError, type VtdGuestDriver } from '../../../src/guests/index.ts';
+import { type GuestDomain, GuestDriverError, type VtdGuestDriver } from '../../../src/guests/index.ts';
 import { Access } from '../../../src/memory/index.ts';
 import type { Mapping } from '../../../src/iommu/index.ts';
 import { RecordingHost } from '../../scenarios/recording-host.ts';
@@ -46,7 +46,7 @@ export class Lockstep {
   readonly #model: ScenarioMachine;
   readonly #sink: Sink;
   readonly #host: RecordingHost = new RecordingHost({ strictness: 'vfio-user' });
-  readonly #domains: readonly { readonly qemu: VtdDomain; readonly model: VtdDomain }[];
+  readonly #domains: readonly { readonly qemu: GuestDomain; readonly model: GuestDomain }[];
   #current = 0;
 
   private constructor(qemu: QemuMachine, model: ScenarioMachine, sink: Sink) {
@@ -138,7 +138,7 @@ export class Lockstep {
     return this.#sink.counts.refused + this.#host.refusals.length;
   }
 
-  #domain(index: number, side: 'qemu' | 'model'): VtdDomain {
+  #domain(index: number, side: 'qemu' | 'model'): GuestDomain {
     const domain = this.#domains[index];
     if (domain === undefined) throw new Error(`there is no domain ${index}`);
     return domain[side];
@@ -161,7 +161,7 @@ async function refusalOf(step: () => void | Promise<void>): Promise<string | und
     await step();
     return undefined;
   } catch (error) {
-    if (error instanceof VtdDriverError) return error.message;
+    if (error instanceof GuestDriverError) return error.message;
     throw error;
   }
 }

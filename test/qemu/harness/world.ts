@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest';
-import type { VtdDomain } from '../../../src/guests/index.ts';
+import type { GuestDomain } from '../../../src/guests/index.ts';
 import { QemuMachine, type QemuMachineOptions, SLOTS } from './qemu-machine.ts';
 
 /** Modes in which QEMU's unit has second-stage tables. */
@@ -8,7 +8,7 @@ export const MODES: readonly ('legacy' | 'scalable')[] = ['legacy', 'scalable'];
 /** A machine whose device in the root port has a domain; killed when the test is over. */
 export async function machineWithDomain(
   options: QemuMachineOptions = {},
-): Promise<{ machine: QemuMachine; domain: VtdDomain }> {
+): Promise<{ machine: QemuMachine; domain: GuestDomain }> {
   const machine = await QemuMachine.start(options);
   onTestFinished(() => machine.kill());
   const domain = machine.driver.createDomain({ levels: options.awBits === 39 ? 3 : 4 });

@@ -1,5 +1,5 @@
 /** Entries of VT-d structures as a guest writes them behind its driver's back. @module */
-import type { VtdDomain } from '../../../src/guests/index.ts';
+import type { GuestDomain } from '../../../src/guests/index.ts';
 import { spec } from '../../../src/models/vtd/index.ts';
 import type { NaiveLeaf } from '../naive/domain.ts';
 import { CAPABILITY } from '../scenario-machine.ts';
@@ -19,7 +19,7 @@ export function tableEntry(page: number): readonly [lo: number, hi: number] {
 }
 
 /** A legacy context entry for `domain`, all zero for none. */
-export function contextEntry(domain: VtdDomain | undefined): number[] {
+export function contextEntry(domain: GuestDomain | undefined): number[] {
   const words = new Array<number>(spec.CONTEXT_ENTRY_WORDS).fill(0);
   if (domain === undefined) return words;
   const { P, TT, SSPTPTR, AW, DID } = spec.CONTEXT_ENTRY.fields;
@@ -32,7 +32,7 @@ export function contextEntry(domain: VtdDomain | undefined): number[] {
 }
 
 /** A PASID-table entry for `domain`, all zero for none. */
-export function pasidTableEntry(domain: VtdDomain | undefined): number[] {
+export function pasidTableEntry(domain: GuestDomain | undefined): number[] {
   const words = new Array<number>(spec.PASID_TABLE_ENTRY_WORDS).fill(0);
   if (domain === undefined) return words;
   const { P, PGTT, SSPTPTR, AW, DID } = spec.PASID_TABLE_ENTRY.fields;
@@ -53,6 +53,6 @@ export function pasidCacheInvalidation(): number[] {
 }
 
 /** AW; pass-through names the widest that the unit has. */
-function widthOf(domain: VtdDomain): number {
+function widthOf(domain: GuestDomain): number {
   return domain.tables === undefined ? spec.largestAddressWidth(CAPABILITY.SAGAW) : domain.levels - 2;
 }

@@ -1,5 +1,5 @@
 /** A machine under test, and the reference beside it. @module */
-import { PageAllocator, type VtdDomain, VtdGuestDriver } from '../../../src/guests/index.ts';
+import { PageAllocator, type GuestDomain, VtdGuestDriver } from '../../../src/guests/index.ts';
 import { type RequesterId, requesterId } from '../../../src/iommu/index.ts';
 import { type GuestMemory, guestMemory, Machine, type PluggedDevice } from '../../../src/machine/index.ts';
 import {
@@ -46,7 +46,7 @@ export interface Slot {
 
 /** A domain as the driver and as the reference know it. */
 export interface Domain {
-  readonly vtd: VtdDomain;
+  readonly vtd: GuestDomain;
   readonly naive: NaiveDomain;
   /** Ranges that were written behind the driver's back, since the last exact invalidation. */
   readonly raw: Span[];

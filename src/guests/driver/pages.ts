@@ -1,6 +1,6 @@
 import { type AddressSpace, formatPage, PAGE_WORDS, PageCursor } from '../../memory/index.ts';
 import type { PageAllocator } from '../page-allocator.ts';
-import { VtdDriverError } from './error.ts';
+import { GuestDriverError } from './error.ts';
 
 /** Pages of guest RAM as a driver takes, clears and writes them. */
 export class DriverPages {
@@ -21,12 +21,12 @@ export class DriverPages {
   /**
    * The same for a page that must be RAM.
    *
-   * @throws VtdDriverError `outside-ram`
+   * @throws GuestDriverError `outside-ram`
    */
   at(page: number): PageCursor {
     const cursor = this.find(page);
     if (cursor === undefined) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'outside-ram',
         `the guest's IOMMU structures point to ${formatPage(page)}, which is not RAM; check that this is the memory ` +
           'that belongs to these registers',

@@ -1,5 +1,5 @@
-/** What a {@link VtdDriverError} is about, in one stable word. */
-export type VtdDriverErrorCode =
+/** What a {@link GuestDriverError} is about, in one stable word. */
+export type GuestDriverErrorCode =
   /** An argument that no guest could mean: misaligned, beyond the domain's width, not offered by the unit. */
   | 'bad-argument'
   /** Something is mapped where a mapping was to be made. */
@@ -18,17 +18,17 @@ export type VtdDriverErrorCode =
   | 'unsupported'
   /** Every domain identifier of the unit is taken. */
   | 'no-domain-id'
-  /** The unit did not do what it was told to: a status bit or a wait descriptor's status never came. */
+  /** The unit did not do what it was told to: a status bit or the status of a wait never came. */
   | 'stuck'
-  /** The unit stopped at a descriptor that it does not accept (FSTS_REG.IQE). */
+  /** The unit stopped at an entry of its queue that it does not accept. */
   | 'queue-error';
 
 /** A guest's driver cannot do what it was asked to. The message says what, where, and the remedy. */
-export class VtdDriverError extends Error {
-  override readonly name: string = 'VtdDriverError';
-  readonly code: VtdDriverErrorCode;
+export class GuestDriverError extends Error {
+  override readonly name: string = 'GuestDriverError';
+  readonly code: GuestDriverErrorCode;
 
-  constructor(code: VtdDriverErrorCode, message: string) {
+  constructor(code: GuestDriverErrorCode, message: string) {
     super(message);
     this.code = code;
   }

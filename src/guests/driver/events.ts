@@ -1,18 +1,18 @@
 /** Recorded events played through a guest's driver: tables, queue and registers, not around them. @module */
 import { Access, type PageRange } from '../../memory/index.ts';
 import type { CaptureEvent, CaptureMapping } from '../capture-lines.ts';
-import type { DomainOrRequester, VtdGuestDriver } from './driver.ts';
-import { VtdDomain } from './domain.ts';
-import { VtdDriverError } from './error.ts';
+import { GuestDomain } from './domain.ts';
+import { GuestDriverError } from './error.ts';
+import type { DomainOrRequester, GuestDriver } from './guest-driver.ts';
 import { type Completion, inOrder } from './steps.ts';
 import type { TableLeaf } from './table-entry.ts';
-import type { SecondStageTables } from './tables.ts';
+import type { GuestTables } from './tables.ts';
 
 /** What an event says; `CaptureEvent` is one. */
 export type PlayableEvent = Omit<CaptureEvent, 't'>;
 
 /** How events are played. */
-export interface VtdEventPlayerOptions {
+export interface GuestEventPlayerOptions {
   /**
    * Page, not RAM, from which on a map without target is mapped: what was recorded led to a device's memory. Such an
    * event is refused when this is left out.
@@ -25,17 +25,17 @@ export interface VtdEventPlayerOptions {
  * mapped where a map event says otherwise is removed first; a leaf that an unmap cuts is removed, and mapped again
  * where it lies outside.
  */
-export class VtdEventPlayer {
-  readonly #driver: VtdGuestDriver;
-  readonly #domain: VtdDomain;
-  readonly #tables: SecondStageTables;
+export class GuestEventPlayer {
+  readonly #driver: GuestDriver;
+  readonly #domain: GuestDomain;
+  readonly #tables: GuestTables;
   readonly #deviceTarget: number | undefined;
 
-  /** Events of `where`, whose domain must have tables: VtdDriverError `attachment` otherwise. */
-  constructor(driver: VtdGuestDriver, where: DomainOrRequester, options: VtdEventPlayerOptions = {}) {
-    const domain = where instanceof VtdDomain ? where : driver.domainOf(where);
+  /** Events of `where`, whose domain must have tables: GuestDriverError `attachment` otherwise. */
+  constructor(driver: GuestDriver, where: DomainOrRequester, options: GuestEventPlayerOptions = {}) {
+    const domain = where instanceof GuestDomain ? where : driver.domainOf(where);
     if (domain?.tables === undefined) {
-      throw new VtdDriverError(
+      throw new GuestDriverError(
         'attachment',
         'events need a domain with tables: attach the requester to one first',
       );
@@ -46,7 +46,7 @@ export class VtdEventPlayer {
     this.#deviceTarget = options.deviceTarget;
   }
 
-  /** Plays one event. See {@link VtdGuestDriver} for when it is complete; the next one may be played only then. */
+  /** Plays one event. See {@link GuestDriver} for when it is complete; the next one may be played only then. */
   play(event: PlayableEvent): Completion {
     const range = { start: event.iova, end: event.iova + event.pages };
     if (event.op === 'unmap') return this.#unmap(range);
@@ -101,7 +101,7 @@ export class VtdEventPlayer {
   #target({ iova, pages, target }: PlayableEvent): number {
     if (target !== undefined) return target;
     if (this.#deviceTarget !== undefined) return Math.ceil(this.#deviceTarget / pages) * pages;
-    throw new VtdDriverError(
+    throw new GuestDriverError(
       'bad-argument',
       `the event at page ${iova} maps something that is not RAM; say by deviceTarget where that shall be`,
     );
