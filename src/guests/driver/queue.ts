@@ -98,7 +98,7 @@ export class DriverQueue {
     this.#store(this.#head, entry);
   }
 
-  /** Forgets what was posted: the unit fetches from slot 0 again. */
+  /** Goes on at slot 0, where the unit has been told to fetch again; what it had not fetched is lost. */
   restart(): void {
     this.#tail = 0;
     this.#head = 0;
@@ -162,7 +162,7 @@ export class DriverQueue {
     const where = `queue at ${formatPage(this.#place.page)}, head ${this.#fetched()}, tail ${this.#tail}`;
     const refusal = this.#port.refusal();
     if (refusal !== undefined) {
-      const remedy = 'call recover() to put a harmless entry in its place and go on';
+      const remedy = 'call recover() to go on without it';
       return new GuestDriverError('queue-error', `${refusal} (${where}); ${remedy}`);
     }
     const remedy =

@@ -107,22 +107,6 @@ export function silentWait(): Descriptor {
   return descriptor(spec.TYPE_INV_WAIT_DSC);
 }
 
-/**
- * The smallest aligned power of two of pages that covers `start` to `end` (exclusive), as address mask; 52 when only
- * everything does.
- */
-export function addressMask(start: number, end: number): number {
-  let am = 0;
-  let first = start;
-  let last = end - 1;
-  while (first !== last) {
-    first = Math.floor(first / 2);
-    last = Math.floor(last / 2);
-    am++;
-  }
-  return am;
-}
-
 function descriptor(type: number): number[] {
   return [type, 0, 0, 0];
 }

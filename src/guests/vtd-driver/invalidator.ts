@@ -2,6 +2,7 @@
 import type { RequesterId } from '../../iommu/index.ts';
 import type { PageRange } from '../../memory/index.ts';
 import type { Capability } from '../../models/vtd/index.ts';
+import { addressMask } from '../driver/address-mask.ts';
 import type { MappingInvalidator } from '../driver/invalidator.ts';
 import type { DriverQueue } from '../driver/queue.ts';
 import type { Completion } from '../driver/steps.ts';
@@ -45,10 +46,10 @@ export class DriverInvalidator implements MappingInvalidator {
    * Pages of a domain: page-selective with the smallest mask that covers them, or the whole domain where the unit cannot
    * name that many.
    */
-  invalidateRange(domain: number, { start, end }: PageRange, leavesOnly: boolean): Completion {
-    const am = dsc.addressMask(start, end);
+  invalidateRange(domain: number, range: PageRange, leavesOnly: boolean): Completion {
+    const am = addressMask(range);
     if (!this.capability.PSI || am > this.capability.MAMV) return this.invalidateDomains([domain]);
-    const iova = Math.floor(start / 2 ** am) * 2 ** am;
+    const iova = Math.floor(range.start / 2 ** am) * 2 ** am;
     return this.post([this.iotlb({ domain, iova, am, ih: leavesOnly })]);
   }
 
