@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * from './amdvi-registers.ts';
 export * from './find-qemu.ts';
 export * from './guest-ram.ts';
 export * from './pci-config.ts';
@@ -11,5 +12,6 @@ export * from './qemu-process.ts';
 export * from './qmp-client.ts';
 export * from './qtest-client.ts';
 export * from './vfio-user-sink.ts';
+export * from './qtest-registers.ts';
 export * from './virtio-pci-transport.ts';
 export * from './vtd-registers.ts';
