@@ -124,6 +124,8 @@ export type EntryContent =
 export type OperatorStep =
   | { readonly do: 'plug'; readonly who: Slot; readonly sink?: SinkLimits }
   | { readonly do: 'unplug'; readonly who: Slot }
+  /** What the host was sent so far is not counted. */
+  | { readonly do: 'forget'; readonly who: Slot }
   /** One DMA access of `edu`. */
   | { readonly do: 'dma'; readonly access: 'r' | 'w'; readonly iova: string }
   /** The whole machine is reset; its guest and all domains are gone. */
@@ -134,7 +136,7 @@ export interface Checkpoint {
   readonly do: 'expect';
   /** By slot, ascending lines `IOVA SIZE -> GPA ACCESS`; `RAM`: all memory at its own address. */
   readonly ledger?: Readonly<Partial<Record<Slot, LedgerText>>>;
-  /** Maps and unmaps that a slot's host was sent since the checkpoint before, or since the plug. */
+  /** Maps and unmaps that a slot's host was sent since they were last counted or forgotten, or since the plug. */
   readonly messages?: Readonly<Partial<Record<Slot, Messages>>>;
   /** Faults that the guest can read and has not read yet, in the words of its model, such as `00:05.0 w 0x1000 5`. */
   readonly faults?: readonly string[];

@@ -33,6 +33,9 @@ export class VmmDriver implements ScenarioDriver {
       case 'unplug':
         await this.#vmm.unplug(step.who);
         return 'done';
+      case 'forget':
+        this.#vmm.messages(step.who);
+        return 'done';
       case 'dma':
         await this.#vmm.dma(step.access, addressOfText(step.iova));
         return 'done';

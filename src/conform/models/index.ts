@@ -1,9 +1,10 @@
 import { NotSupported } from '../driver.ts';
 import type { ConformModel } from '../model.ts';
 import type { ScenarioModel } from '../scenario.ts';
+import { amdvi } from './amdvi.ts';
 import { vtd } from './vtd.ts';
 
-const MODELS: Readonly<Partial<Record<ScenarioModel, ConformModel>>> = { vtd };
+const MODELS: Readonly<Partial<Record<ScenarioModel, ConformModel>>> = { vtd, amdvi };
 
 /** How scenarios get at `model`. NotSupported when there is no way yet. */
 export function conformModel(model: ScenarioModel): ConformModel {

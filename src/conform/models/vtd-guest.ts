@@ -2,10 +2,10 @@ import type { GuestDomain, VtdGuestDriver } from '../../guests/index.ts';
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { Access, type AddressSpace, PageCursor } from '../../memory/index.ts';
 import { faultReason, lookupRequest, spec, VtdIommu } from '../../models/vtd/index.ts';
-import type { GuestSide } from '../guest-side.ts';
 import { REQUESTERS } from '../requesters.ts';
 import type { GuestStep } from '../scenario.ts';
-import { accessOfText, addressOfText, pagesOfText, pageText } from '../text.ts';
+import { pagesOfText, pageText } from '../text.ts';
+import { type EntryWords, type InvalidateStep, TableGuest } from './table-guest.ts';
 
 /** What the guest of a VT-d scenario works with. */
 export interface VtdGuestParts {
@@ -16,74 +16,26 @@ export interface VtdGuestParts {
   readonly write: (offset: number, value: bigint, bytes: 4 | 8) => Promise<void>;
 }
 
-type EntryStep = Extract<GuestStep, { do: 'entry' }>;
-type InvalidateStep = Extract<GuestStep, { do: 'invalidate' }>;
+/** Enough for every register that the capabilities of QEMU's unit place. */
+const DUMP_BYTES = 0x230;
 
 /** A guest of a VT-d unit. */
-export class VtdGuestSide implements GuestSide {
+export class VtdGuest extends TableGuest<VtdGuestDriver> {
   readonly #parts: VtdGuestParts;
-  readonly #domains: Map<string, GuestDomain> = new Map();
 
   constructor(parts: VtdGuestParts) {
+    super(parts.driver);
     this.#parts = parts;
   }
 
-  async boot(): Promise<void> {
-    await this.#parts.driver.boot({ mode: this.#parts.mode });
-  }
-
-  async take(step: GuestStep): Promise<string> {
-    const { driver } = this.#parts;
-    switch (step.do) {
-      case 'domain':
-        this.#domains.set(step.name, this.#newDomain(step));
-        break;
-      case 'attach':
-        await driver.attachDevice(REQUESTERS[step.who], this.#domain(step.domain));
-        break;
-      case 'detach':
-        await driver.detachDevice(REQUESTERS[step.who]);
-        break;
-      case 'switch':
-        await driver.switchDomain(REQUESTERS[step.who], this.#domain(step.domain));
-        break;
-      case 'map': {
-        const leaf = step.leaf === undefined ? {} : { leafPages: pagesOfText(step.leaf) };
-        const [iova, pages, target] = [pagesOfText(step.iova), pagesOfText(step.size), pagesOfText(step.to)];
-        await driver.map(this.#domain(step.domain), iova, pages, target, accessOfText(step.access), leaf);
-        break;
-      }
-      case 'unmap':
-        await driver.unmap(this.#domain(step.domain), pagesOfText(step.iova), pagesOfText(step.size));
-        break;
-      case 'remap': {
-        const [iova, pages] = [pagesOfText(step.iova), pagesOfText(step.size)];
-        const target = step.to === undefined ? undefined : pagesOfText(step.to);
-        await driver.remap(this.#domain(step.domain), iova, pages, accessOfText(step.access), target);
-        break;
-      }
-      case 'entry':
-        this.#writeEntry(step);
-        break;
-      case 'invalidate':
-        await this.#invalidate(step);
-        break;
-      case 'translation':
-        await driver.setTranslation(step.on);
-        break;
-      case 'first-stage':
-        await this.#turnToFirstStage(REQUESTERS[step.who]);
-        break;
-      default:
-        throw new Error(`a VT-d guest has no step '${step.do}'`);
-    }
-    return 'done';
+  override async boot(): Promise<void> {
+    await this.driver.boot({ mode: this.#parts.mode });
   }
 
   /** Reads and clears the Fault Recording registers (VT-d 7.2.1, 11.4.7). */
-  async faults(): Promise<readonly string[]> {
-    const { driver, read, write } = this.#parts;
-    const { FRO, NFR } = driver.capability;
+  override async faults(): Promise<readonly string[]> {
+    const { read, write } = this.#parts;
+    const { FRO, NFR } = this.driver.capability;
     const lines: string[] = [];
     for (let index = 0; index <= NFR; index++) {
       const offset = FRO * 16 + index * spec.FRCD_BYTES;
@@ -102,76 +54,83 @@ export class VtdGuestSide implements GuestSide {
     return lines;
   }
 
-  #newDomain({ levels = 4, kind }: { readonly levels?: number; readonly kind?: 'pass-through' }): GuestDomain {
-    const { driver } = this.#parts;
-    if (kind === 'pass-through') return driver.passThroughDomain();
+  protected override newDomain(levels: number, passThrough: boolean): GuestDomain {
+    if (passThrough) return this.driver.passThroughDomain();
     if (levels !== 3 && levels !== 4)
       throw new RangeError(`VT-d scenarios have 3 or 4 levels, not ${levels}`);
-    return driver.createDomain({ levels });
+    return this.driver.createDomain({ levels });
   }
 
-  #domain(name: string): GuestDomain {
-    const domain = this.#domains.get(name);
-    if (domain === undefined) throw new Error(`there is no domain '${name}'`);
-    return domain;
+  protected override attach(
+    requester: RequesterId,
+    domain: GuestDomain,
+    silent: boolean,
+  ): void | Promise<void> {
+    refuseSilence(silent);
+    return this.driver.attachDevice(requester, domain);
   }
 
-  #writeEntry(step: EntryStep): void {
-    const { driver } = this.#parts;
-    const iova = pagesOfText(step.iova);
-    const table = this.#domain(step.domain).tables?.tableAt(iova, step.level);
-    if (table === undefined) throw new Error(`there is no table of level ${step.level} at ${step.iova}`);
-    const [lo, hi] = this.#entryOf(step);
-    driver.writeEntry(table, Math.floor(iova / 512 ** (step.level - 1)) % 512, lo, hi);
+  protected override detach(requester: RequesterId, silent: boolean): void | Promise<void> {
+    refuseSilence(silent);
+    return this.driver.detachDevice(requester);
   }
 
-  /** The two words of an entry (VT-d 9.8). */
-  #entryOf(step: EntryStep): readonly [lo: number, hi: number] {
-    switch (step.is) {
-      case 'nothing':
-        return [0, 0];
-      case 'raw': {
-        const bits = addressOfText(step.bits);
-        return [Number(bits & 0xffff_ffffn), Number(bits >> 32n)];
-      }
-      case 'table':
-        return entryWords(this.#parts.driver.allocatePage(), Access.ReadWrite);
-      case 'leaf': {
-        const large = step.level > 1 ? spec.SS_PS : 0;
-        return entryWords(pagesOfText(step.to), accessOfText(step.access) | large);
-      }
-    }
+  protected override switch(
+    requester: RequesterId,
+    domain: GuestDomain,
+    silent: boolean,
+  ): void | Promise<void> {
+    refuseSilence(silent);
+    return this.driver.switchDomain(requester, domain);
   }
 
-  async #invalidate(step: InvalidateStep): Promise<void> {
-    const { driver } = this.#parts;
+  protected override setTranslation(on: boolean): void | Promise<void> {
+    return this.driver.setTranslation(on);
+  }
+
+  protected override async invalidate(step: InvalidateStep): Promise<void> {
     switch (step.what) {
       case 'pages': {
         const am = Math.log2(pagesOfText(step.size));
-        const { id } = this.#domain(step.domain);
-        await driver.invalidateIotlb({ domain: id, iova: pagesOfText(step.iova), am });
+        const { id } = this.domain(step.domain);
+        await this.driver.invalidateIotlb({ domain: id, iova: pagesOfText(step.iova), am });
         return;
       }
       case 'domain':
-        await driver.invalidateIotlb({ domain: this.#domain(step.domain).id });
+        await this.driver.invalidateIotlb({ domain: this.domain(step.domain).id });
         return;
       case 'all':
-        await driver.invalidateIotlb('global');
+        await this.driver.invalidateIotlb('global');
         return;
       case 'structures':
-        await driver.invalidateContext('global');
-        await driver.invalidateIotlb('global');
+        await this.driver.invalidateContext('global');
+        await this.driver.invalidateIotlb('global');
         return;
       case 'requester':
-        throw new Error('a VT-d guest invalidates structures by domain or all of them');
+        throw new Error('VT-d scenarios invalidate structures all at once');
     }
+  }
+
+  protected override tableEntry(page: number): EntryWords {
+    return entryWords(page, Access.ReadWrite);
+  }
+
+  /** VT-d 9.8. */
+  protected override leafEntry(target: number, access: number, _pages: number, level: number): EntryWords {
+    return entryWords(target, access | (level > 1 ? spec.SS_PS : 0));
+  }
+
+  protected override async special(step: GuestStep): Promise<string> {
+    if (step.do !== 'first-stage') return super.special(step);
+    await this.#turnToFirstStage(REQUESTERS[step.who]);
+    return 'done';
   }
 
   /** Rewrites the PASID-table entry of requests without PASID (VT-d 9.6) and invalidates everything. */
   async #turnToFirstStage(requester: RequesterId): Promise<void> {
-    const { driver, memory } = this.#parts;
+    const { memory } = this.#parts;
     const cursor = new PageCursor();
-    const root = driver.allocatePage();
+    const root = this.driver.allocatePage();
     const { PGTT, FSPM, FSPTPTR } = spec.PASID_TABLE_ENTRY.fields;
     const unit = VtdIommu.fromRegisters({ memory, bytes: await this.#dump() });
     lookupRequest(unit, requester, undefined, ({ structure, table, offset, words }) => {
@@ -182,8 +141,8 @@ export class VtdGuestSide implements GuestSide {
       spec.writeField(edited, FSPTPTR, root);
       if (memory.locate(table, cursor, true)) cursor.words.set(edited, cursor.base + offset / 4);
     });
-    await driver.invalidateContext('global');
-    await driver.invalidateIotlb('global');
+    await this.driver.invalidateContext('global');
+    await this.driver.invalidateIotlb('global');
   }
 
   /** The registers that say where structures are. */
@@ -197,9 +156,10 @@ export class VtdGuestSide implements GuestSide {
   }
 }
 
-/** Enough for every register that the capabilities of QEMU's unit place. */
-const DUMP_BYTES = 0x230;
+function refuseSilence(silent: boolean): void {
+  if (silent) throw new Error('a VT-d guest tells of every change of its structures');
+}
 
-function entryWords(page: number, flags: number): readonly [lo: number, hi: number] {
+function entryWords(page: number, flags: number): EntryWords {
   return [((page % 2 ** 20) * 4096 + flags) >>> 0, Math.floor(page / 2 ** 20)];
 }

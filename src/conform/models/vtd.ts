@@ -3,7 +3,7 @@ import { type Capability, spec, VtdIommu } from '../../models/vtd/index.ts';
 import { QtestVtdRegisters, VTD_BASE } from '../../qemu/index.ts';
 import type { ConformModel } from '../model.ts';
 import type { MachineOptions } from '../scenario.ts';
-import { VtdGuestSide } from './vtd-guest.ts';
+import { VtdGuest } from './vtd-guest.ts';
 
 /** VT-d in caching mode: second-stage tables in legacy or scalable mode, first-stage ones where a scenario asks for them. */
 export const vtd: ConformModel = {
@@ -15,7 +15,7 @@ export const vtd: ConformModel = {
       newGuest: (allocator) => {
         const settled = (): void | Promise<void> => iommu.settled();
         const driver = new VtdGuestDriver({ memory, registers: iommu, allocator, settled });
-        return new VtdGuestSide({
+        return new VtdGuest({
           driver,
           memory,
           mode: bootMode(options),
@@ -39,7 +39,7 @@ export const vtd: ConformModel = {
         const registers = await QtestVtdRegisters.of(qtest);
         const settled = (): Promise<void> => registers.settled();
         const driver = new VtdGuestDriver({ memory, registers, allocator, settled });
-        return new VtdGuestSide({
+        return new VtdGuest({
           driver,
           memory,
           mode: bootMode(options),

@@ -6,8 +6,6 @@ import { EntryWords } from './table-format.ts';
 import type { TableReader } from './table-reader.ts';
 import type { TableRemoval } from './table-removal.ts';
 
-const ONLY_SMALL = 1;
-
 /** Pages of the leaves to use, descending, by the level of the table that they lie in (0 to 6; 0 has none). */
 export type LeafSizes = readonly (readonly number[])[];
 
@@ -26,6 +24,8 @@ export class TableFill {
   readonly #access: Access;
   readonly #skipping: boolean;
   readonly #sizes: LeafSizes;
+  /** Whether a table of level 1 gets leaves of 4 KiB alone. */
+  readonly #onlySmall: boolean;
   readonly #entry: DecodedEntry = new DecodedEntry();
   readonly #new: EntryWords = new EntryWords();
   #written: number;
@@ -38,6 +38,7 @@ export class TableFill {
     this.#access = options.access;
     this.#skipping = options.skipping;
     this.#sizes = options.sizes;
+    this.#onlySmall = options.sizes[1]?.every((pages) => pages === 1) ?? false;
     this.#written = start;
   }
 
@@ -53,7 +54,7 @@ export class TableFill {
 
   /** Fills `range`, which lies within the table at `level`, whose entry 0 stands for page `base`. */
   fill(level: number, table: number, base: number, range: PageRange, target: number): void {
-    if (level === 1 && this.#sizes[1]!.length === ONLY_SMALL) {
+    if (level === 1 && this.#onlySmall) {
       this.#fillSmall(table, base, range, target);
       return;
     }

@@ -1,0 +1,211 @@
+import type { Scenario } from '../scenario.ts';
+
+/** Leaf sizes, levels that are skipped, and edges. */
+export const AMDVI_SIZES: readonly Scenario[] = [
+  {
+    id: 'amdvi-leaf-4k',
+    model: 'amdvi',
+    title: 'pages of 4 KiB are mapped and unmapped under a plugged device',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '8K', to: '0x100011000', access: 'rw', leaf: '4K' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x1000 4K -> 0x100011000 rw', '0x2000 4K -> 0x100012000 rw'] },
+      },
+      { do: 'unmap', domain: 'd', iova: '0x1000', size: '4K' },
+      { do: 'expect', ledger: { nic: ['0x2000 4K -> 0x100012000 rw'] } },
+    ],
+  },
+  {
+    id: 'amdvi-leaf-2m-1g',
+    model: 'amdvi',
+    title: 'leaves of 2 MiB and 1 GiB are one mapping each',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x400000', size: '2M', to: '0x100400000', access: 'rw', leaf: '2M' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'expect', ledger: { nic: ['0x400000 2M -> 0x100400000 rw'] } },
+      { do: 'map', domain: 'd', iova: '0x40000000', size: '1G', to: '0x140000000', access: 'rw', leaf: '1G' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x400000 2M -> 0x100400000 rw', '0x40000000 1G -> 0x140000000 rw'] },
+      },
+    ],
+  },
+  {
+    id: 'amdvi-leaf-1g-interrupts',
+    model: 'amdvi',
+    title: 'a leaf of 1 GiB at 0xc0000000 reaches over the interrupt range',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0xc0000000', size: '1G', to: '0x100000000', access: 'rw', leaf: '1G' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      {
+        do: 'expect',
+        ledger: {
+          nic: ['0xc0000000 1006M -> 0x100000000 rw', '0xfef00000 17M -> 0x13ef00000 rw'],
+        },
+        qemu: { ledger: { nic: [] } },
+      },
+    ],
+    finding: {
+      id: 'R5',
+      qemu: 'the leaf fits neither of the two notifiers, one on each side of the interrupt range, and is not mapped at all.',
+      section: 'AMD-Vi 2.1.4.2',
+      requires:
+        'only requests to the interrupt address range are treated as interrupts; all others are translated.',
+    },
+  },
+  {
+    id: 'amdvi-sized-leaves',
+    model: 'amdvi',
+    title: 'leaves of 16 KiB, 64 KiB, 4 MiB and 512 MiB (NextLevel 7) are one mapping each',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x10000', size: '64K', to: '0x100010000', access: 'rw', leaf: '64K' },
+      { do: 'map', domain: 'd', iova: '0x20000', size: '16K', to: '0x100020000', access: 'r', leaf: '16K' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x400000', size: '4M', to: '0x100400000', access: 'rw', leaf: '4M' },
+      {
+        do: 'map',
+        domain: 'd',
+        iova: '0x20000000',
+        size: '512M',
+        to: '0x120000000',
+        access: 'rw',
+        leaf: '512M',
+      },
+      {
+        do: 'expect',
+        ledger: {
+          nic: [
+            '0x10000 64K -> 0x100010000 rw',
+            '0x20000 16K -> 0x100020000 r',
+            '0x400000 4M -> 0x100400000 rw',
+            '0x20000000 512M -> 0x120000000 rw',
+          ],
+        },
+      },
+      { do: 'unmap', domain: 'd', iova: '0x10000', size: '64K' },
+      { do: 'unmap', domain: 'd', iova: '0x400000', size: '4M' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x20000 16K -> 0x100020000 r', '0x20000000 512M -> 0x120000000 rw'] },
+      },
+    ],
+  },
+  {
+    id: 'amdvi-access',
+    model: 'amdvi',
+    title: 'leaves for reading, for writing and for both',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '4K', to: '0x100001000', access: 'r' },
+      { do: 'map', domain: 'd', iova: '0x2000', size: '4K', to: '0x100002000', access: 'w' },
+      { do: 'map', domain: 'd', iova: '0x3000', size: '4K', to: '0x100003000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      {
+        do: 'expect',
+        ledger: {
+          nic: ['0x1000 4K -> 0x100001000 r', '0x2000 4K -> 0x100002000 w', '0x3000 4K -> 0x100003000 rw'],
+        },
+      },
+    ],
+  },
+  {
+    id: 'amdvi-mode-1',
+    model: 'amdvi',
+    title: 'tables of one level, with a page at their very end',
+    steps: [
+      { do: 'domain', name: 'd', levels: 1 },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x1ff000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x0', size: '4K', to: '0x100002000', access: 'rw' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x0 4K -> 0x100002000 rw', '0x1ff000 4K -> 0x100001000 rw'] },
+      },
+    ],
+  },
+  {
+    id: 'amdvi-mode-3',
+    model: 'amdvi',
+    title: 'tables of three levels, with a page at their very end',
+    steps: [
+      { do: 'domain', name: 'd', levels: 3 },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x7ffffff000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'expect', ledger: { nic: ['0x7ffffff000 4K -> 0x100001000 rw'] } },
+      { do: 'unmap', domain: 'd', iova: '0x7ffffff000', size: '4K' },
+      { do: 'expect', ledger: { nic: [] } },
+    ],
+  },
+  {
+    id: 'amdvi-mode-6',
+    model: 'amdvi',
+    title: 'tables of six levels, with the last page of 2^64 bytes',
+    steps: [
+      { do: 'domain', name: 'd', levels: 6 },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0xfffffffffffff000', size: '4K', to: '0x100002000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x1000 4K -> 0x100001000 rw', '0xfffffffffffff000 4K -> 0x100002000 rw'] },
+      },
+      { do: 'unmap', domain: 'd', iova: '0xfffffffffffff000', size: '4K' },
+      { do: 'expect', ledger: { nic: ['0x1000 4K -> 0x100001000 rw'] } },
+    ],
+  },
+  {
+    id: 'amdvi-skip-level',
+    model: 'amdvi',
+    title: 'an entry at level 3 leads to a table of level 1: level 2 is skipped',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '4K', to: '0x100001000', access: 'rw' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'entry', domain: 'd', level: 3, iova: '0x40000000', is: 'table', next: 1 },
+      { do: 'invalidate', what: 'domain', domain: 'd' },
+      { do: 'expect', ledger: { nic: ['0x1000 4K -> 0x100001000 rw'] } },
+    ],
+  },
+  {
+    id: 'amdvi-hole',
+    model: 'amdvi',
+    title: 'a page that leads to no RAM is mapped into no host, and its neighbours are',
+    steps: [
+      { do: 'domain', name: 'd' },
+      { do: 'attach', who: 'nic', domain: 'd' },
+      { do: 'plug', who: 'nic' },
+      { do: 'invalidate', what: 'requester', who: 'nic' },
+      { do: 'map', domain: 'd', iova: '0x1000', size: '4K', to: '0x7fff000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0x2000', size: '4K', to: '0x90000000', access: 'rw' },
+      { do: 'map', domain: 'd', iova: '0x3000', size: '4K', to: '0x100000000', access: 'rw' },
+      {
+        do: 'expect',
+        ledger: { nic: ['0x1000 4K -> 0x7fff000 rw', '0x3000 4K -> 0x100000000 rw'] },
+      },
+    ],
+  },
+];
