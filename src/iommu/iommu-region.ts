@@ -141,7 +141,7 @@ export abstract class IommuRegion extends TranslatingRegion {
 
   /** Ends `n`'s registration; a shadow is told that everything it holds is gone. Unknown notifiers are ignored. */
   unregisterNotifier(n: IommuNotifier): void {
-    const registration = [...this.#registrations].find(({ notifier }) => notifier === n);
+    const registration = this.#registrationOf(n);
     if (registration === undefined) return;
     this.#registrations.delete(registration);
     if (this.#targetListener !== undefined && ![...this.#registrations].some((r) => r.shadow !== undefined)) {
@@ -165,13 +165,27 @@ export abstract class IommuRegion extends TranslatingRegion {
 
   /** What the sink behind `n` was told and accepted; undefined when `n` is no registered shadow. Not to be changed. */
   ledgerOf(n: IommuNotifier): Ledger | undefined {
-    return [...this.#registrations].find((registration) => registration.notifier === n)?.shadow?.ledger;
+    return this.#registrationOf(n)?.shadow?.ledger;
+  }
+
+  /**
+   * The sink behind `n` has not got a mapping that it was told and seemed to accept: the ledger forgets it, and `n` is
+   * not told of its end. False when the ledger has no mapping exactly so, or is being gone through at this moment.
+   */
+  forget(n: IommuNotifier, iova: number, pages: number): boolean {
+    return this.#registrationOf(n)?.shadow?.forget(iova, pages) ?? false;
+  }
+
+  /** Reconciles the one shadow behind `n`; what stops it goes to `n.incomplete`. */
+  reconcile(n: IommuNotifier, range: PageRange): void {
+    const registration = this.#registrationOf(n);
+    if (registration !== undefined) this.#follow(range, [registration], false);
   }
 
   /** `range` may have changed, for one index or for all. Shadows are reconciled, caches told to forget. */
   invalidate(range: PageRange, index?: number): void {
     this.#iotlb?.invalidate(range);
-    this.#follow(range, index, false);
+    this.#follow(range, this.#concerned(index), false);
     this.#tell('unmap', range, index);
   }
 
@@ -190,6 +204,11 @@ export abstract class IommuRegion extends TranslatingRegion {
     if (pending.length > 0) return Promise.all(pending).then(() => undefined);
   }
 
+  #registrationOf(n: IommuNotifier): Registration | undefined {
+    for (const registration of this.#registrations) if (registration.notifier === n) return registration;
+    return undefined;
+  }
+
   #register(n: IommuNotifier, how: { readonly granule: number; readonly isWrite: boolean }): Registration {
     if (this.notifiers.includes(n)) throw new Error(`the notifier is registered with ${this.name} already`);
     const remedy = this.refuses(n.events, n.index);
@@ -205,12 +224,12 @@ export abstract class IommuRegion extends TranslatingRegion {
   }
 
   /**
-   * Reconciles the shadows of `index`, or of all. Several of them may stand before one sink, as around a hole in the
-   * region, so what has to go behind any of them goes before anything comes behind another.
+   * Reconciles shadows. Several of them may stand before one sink, as around a hole in the region, so what has to go
+   * behind any of them goes before anything comes behind another.
    */
-  #follow(range: PageRange, index: number | undefined, anew: boolean): void {
+  #follow(range: PageRange, registrations: Iterable<Registration>, anew: boolean): void {
     const rests: { readonly registration: Registration; readonly rest: PageRange }[] = [];
-    for (const registration of this.#concerned(index)) {
+    for (const registration of registrations) {
       const { notifier, shadow } = registration;
       if (shadow === undefined) continue;
       // The guest may have turned to something that the model cannot serve; what was true at registration is asked again.
@@ -281,7 +300,7 @@ export abstract class IommuRegion extends TranslatingRegion {
       });
       if (incomplete !== undefined) notifier.incomplete?.(incomplete);
     }
-    this.#follow(ALL_PAGES, undefined, true);
+    this.#follow(ALL_PAGES, this.#concerned(undefined), true);
   }
 }
 

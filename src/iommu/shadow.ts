@@ -139,6 +139,14 @@ export class Shadow implements ReconcileSink {
   }
 
   /**
+   * Strikes a mapping that the sink was told and has not got, without telling it. False, and nothing struck, when there
+   * is none exactly so, or while the ledger is being gone through.
+   */
+  forget(iova: number, pages: number): boolean {
+    return !this.#active && !this.#closed && this.ledger.remove(iova, pages);
+  }
+
+  /**
    * Tells the sink that everything is gone, and nothing after that. A sink that throws is still told the rest; then
    * the first error is thrown. Called again from inside notify(), it tells the rest at once.
    */

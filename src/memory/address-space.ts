@@ -1,3 +1,4 @@
+import { type Attempt, joinAttempts } from './attempt.ts';
 import { FlatView, type MemorySection, sameSection } from './flat-view.ts';
 import type { MemoryListener } from './memory-listener.ts';
 import { type PageCursor } from './ram-block.ts';
@@ -64,6 +65,16 @@ export class AddressSpace {
       if (result !== undefined) pending.push(result);
     }
     if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+  }
+
+  /** Opens an attempt with every listener that there is now. One at a time: whoever decides what is shown here opens it. */
+  attempt(): Attempt {
+    const parts: Attempt[] = [];
+    for (const listener of this.#listeners.keys()) {
+      const part = listener.attempt?.();
+      if (part !== undefined) parts.push(part);
+    }
+    return joinAttempts(parts);
   }
 
   /** Points `cursor` at a page of RAM: see {@link FlatView.locate}. */

@@ -1,3 +1,4 @@
+import type { Attempt } from './attempt.ts';
 import type { MemorySection } from './flat-view.ts';
 
 /**
@@ -16,4 +17,9 @@ export interface MemoryListener {
   committed?(): void;
   /** Resolves, or returns, when what the listener was told has taken effect outside (a host IOMMU has confirmed). */
   barrier?(): void | Promise<void>;
+  /**
+   * Opens an attempt: until it is ended, what the listener cannot follow is set aside and noted, and not acted upon. A
+   * listener without it acts as always. Must not throw.
+   */
+  attempt?(): Attempt;
 }

@@ -1,13 +1,16 @@
 import { IommuRegion, type Mapping } from '../iommu/index.ts';
 import {
   type AddressSpace,
+  type Attempt,
   type MemoryListener,
   type MemorySection,
   type Observer,
+  type PageRange,
   RamRegion,
   TranslatingRegion,
 } from '../memory/index.ts';
 import { type AttachReport, attachReport } from './attach-report.ts';
+import { ContainerAttempt } from './container-attempt.ts';
 import {
   describeLost,
   describeNotReopened,
@@ -15,7 +18,7 @@ import {
   observeFailure,
   quarantineFor,
 } from './describe-failure.ts';
-import type { HostIommu } from './host-iommu.ts';
+import type { HostIommu, HostRefusal } from './host-iommu.ts';
 import { HostQueue } from './host-queue.ts';
 import { IommuSection } from './iommu-section.ts';
 import { LimitGuard } from './limit-guard.ts';
@@ -65,6 +68,7 @@ export class VfioContainer implements MemoryListener {
   /** Why nothing may be mapped; the first reason counts, unless the host is lost after it. */
   #failure: Refusal | undefined;
   #quarantine: Quarantine | undefined;
+  #attempt: ContainerAttempt | undefined;
   /** The last of attach, release and detach while it is not over: they take turns. */
   #turn: Promise<void> | undefined;
 
@@ -76,17 +80,14 @@ export class VfioContainer implements MemoryListener {
     this.#onQuarantine = options.onQuarantine;
     this.#reporter = new SectionReporter(options.name, options.observer);
     this.#queue = new HostQueue(host, {
-      hostRefused: (refusal) => this.#fail(describeRefused(host.name, refusal, this.#find(refusal.iova))),
+      hostRefused: (refusals) => this.#hostRefused(refusals),
       hostLost: (error) => this.#fail(describeLost(host, error)),
     });
     this.#context = {
       queue: this.#queue,
       guard: new LimitGuard(host),
       reporter: this.#reporter,
-      failed: (refusal) => {
-        this.#fail(refusal);
-        void this.barrier();
-      },
+      failed: (refusal, mapper) => this.#sectionFailed(refusal, mapper),
       barrier: () => this.barrier(),
     };
   }
@@ -133,6 +134,23 @@ export class VfioContainer implements MemoryListener {
   /** See {@link MemoryListener.barrier}. Never throws: what the host refuses ends in a quarantine, not here. */
   barrier(): void | Promise<void> {
     return this.#queue.barrier();
+  }
+
+  /**
+   * See {@link MemoryListener.attempt}. Only a device that is plugged in takes part: a plug or a release that meets a
+   * refusal meanwhile fails itself, and a host that is lost is a quarantine in any case.
+   */
+  attempt(): Attempt {
+    const attempt = new ContainerAttempt((missing) => {
+      if (this.#attempt === attempt) {
+        this.#attempt = undefined;
+        this.#queue.trace(false);
+      }
+      for (const [mapper, range] of missing) this.#renew(mapper, range);
+    });
+    this.#attempt = attempt;
+    this.#queue.trace(true);
+    return attempt;
   }
 
   sectionAdded(section: MemorySection): void {
@@ -240,7 +258,52 @@ export class VfioContainer implements MemoryListener {
   #activate(mapper: SectionMapper): void {
     if (this.#failure !== undefined || this.#phase === 'detaching') return;
     const refusal = mapper.activate();
-    if (refusal !== undefined) this.#context.failed(refusal);
+    if (refusal !== undefined) this.#sectionFailed(refusal, mapper);
+  }
+
+  /** Looks again at what was refused during an attempt, if that is still shown. */
+  #renew(mapper: SectionMapper, range: PageRange | undefined): void {
+    if (this.#phase !== 'attached' || ![...this.#sections.values()].includes(mapper)) return;
+    const refusal = mapper.renew(range);
+    if (refusal !== undefined) this.#sectionFailed(refusal, mapper);
+  }
+
+  /** The attempt in which a refusal is to be set aside, if there is one. */
+  get #trial(): ContainerAttempt | undefined {
+    return this.#phase === 'attached' ? this.#attempt : undefined;
+  }
+
+  #sectionFailed(refusal: Refusal, mapper: SectionMapper): void {
+    const trial = this.#trial;
+    if (trial !== undefined) {
+      trial.note(refusal, mapper);
+      return;
+    }
+    this.#fail(refusal);
+    void this.barrier();
+  }
+
+  #hostRefused(refusals: readonly HostRefusal[]): void {
+    const trial = this.#trial;
+    for (const refusal of refusals) {
+      const { iova, pages } = refusal;
+      const mapper = this.#mapperAt(iova);
+      const standing = mapper?.find(iova);
+      const described = describeRefused(this.#host.name, refusal, standing);
+      const stands = standing?.iova === iova && standing.pages === pages ? mapper : undefined;
+      if (trial === undefined || (stands !== undefined && !this.#forget(stands, refusal))) {
+        this.#fail(described);
+        return;
+      }
+      trial.note(described, stands);
+    }
+  }
+
+  /** What stands there may be a later mapping just like the refused one, which the host has: then only a clean slate is sure. */
+  #forget(mapper: SectionMapper, { iova, pages }: HostRefusal): boolean {
+    if (this.#queue.isDoubtful(iova) || !mapper.forget(iova, pages)) return false;
+    this.#queue.forget(iova);
+    return true;
   }
 
   /** Takes everything back, and ends all following. */
@@ -294,10 +357,9 @@ export class VfioContainer implements MemoryListener {
     return [...this.#sections].sort(([a], [b]) => a - b).map(([, mapper]) => mapper);
   }
 
-  #find(page: number): Mapping | undefined {
+  #mapperAt(page: number): SectionMapper | undefined {
     for (const mapper of this.#sections.values()) {
-      const mapping = mapper.find(page);
-      if (mapping !== undefined) return mapping;
+      if (mapper.find(page) !== undefined) return mapper;
     }
     return undefined;
   }

@@ -1,10 +1,14 @@
 import type { Mapping } from '../iommu/index.ts';
 import { HostRefusedError, type HostIommu, type HostRefusal, type RamSlice } from './host-iommu.ts';
+import { NO_TRACE, SentTrace } from './sent-trace.ts';
 
-/** Told when a host did not do what was asked. Must unmap everything that it mapped, and must not throw. */
+/**
+ * Told when a host did not do what was asked. Must unmap everything that it mapped, or have the refused mappings
+ * forgotten, and must not throw.
+ */
 export interface HostFailures {
-  /** The host did not carry out a mapping. */
-  hostRefused(refusal: HostRefusal): void;
+  /** The host did not carry out these mappings, at least one. */
+  hostRefused(refusals: readonly HostRefusal[]): void;
   /** What the host holds is no longer known: it failed, or did not carry out an unmap. */
   hostLost(error: unknown): void;
 }
@@ -36,6 +40,9 @@ export class HostQueue {
    */
   #refused: Map<number, boolean> = new Map();
 
+  /** While refusals can be set aside: which mappings were sent since the host last was idle, and unmapped after that. */
+  #trace: SentTrace | undefined;
+
   constructor(host: HostIommu, failures: HostFailures) {
     this.#host = host;
     this.#failures = failures;
@@ -56,6 +63,7 @@ export class HostQueue {
   map(mapping: Mapping, ram: RamSlice): void {
     this.#held++;
     this.#sent = true;
+    this.#trace?.mapped(mapping.iova);
     try {
       this.#host.map(mapping, ram);
     } catch (error) {
@@ -82,11 +90,29 @@ export class HostQueue {
     if (this.#refused.get(iova) === true) return;
     this.#unmaps++;
     this.#sent = true;
+    this.#trace?.unmapped(iova);
     try {
       this.#host.unmap(iova, pages);
     } catch (error) {
       this.#thrown ??= { error };
     }
+  }
+
+  /** From now on, or no longer, {@link isDoubtful} can tell refused mappings apart from others in their place. */
+  trace(wanted: boolean): void {
+    this.#trace = wanted ? new SentTrace(this.#sent || this.#running !== undefined) : undefined;
+  }
+
+  /** While `hostRefused` is told: whether what was mapped at `iova` may have been replaced after the refused mapping. */
+  isDoubtful(iova: number): boolean {
+    const { isCoarse, doubtful } = this.#trace ?? NO_TRACE;
+    return isCoarse ? this.#refused.get(iova) !== true : doubtful.has(iova);
+  }
+
+  /** A mapping that the host refused is not taken back, but counts as never sent. */
+  forget(iova: number): void {
+    this.#held--;
+    this.#refused.delete(iova);
   }
 
   /** As {@link barrier}, and asks the host also when nothing was sent: one that is lost then says so. */
@@ -128,20 +154,25 @@ export class HostQueue {
       try {
         const answer = this.#askHost();
         if (answer !== undefined) return this.#await(answer, unmapsBefore);
-        this.#refused.clear();
+        this.#answered();
         return undefined;
       } catch (error) {
         this.#failed(error, unmapsBefore);
       }
     }
-    this.#refused.clear();
+    this.#answered();
     return undefined;
+  }
+
+  #answered(): void {
+    this.#refused.clear();
+    if (!this.#sent) this.#trace?.restart();
   }
 
   async #await(answer: Promise<void>, unmapsBefore: number): Promise<void> {
     try {
       await answer;
-      this.#refused.clear();
+      this.#answered();
     } catch (error) {
       this.#failed(error, unmapsBefore);
       await this.#confirm();
@@ -165,12 +196,12 @@ export class HostQueue {
     const certain = this.#unmaps === unmapsBefore;
     const before = this.#refused;
     const refused = new Map<number, boolean>();
-    let first: HostRefusal | undefined;
+    const maps: HostRefusal[] = [];
     let stray = false;
     for (const refusal of error.refusals) {
       const { op, iova, errno } = refusal;
       if (op === 'map') {
-        first ??= refusal;
+        maps.push(refusal);
         refused.set(iova, certain);
       } else {
         // The unmap of a mapping that was refused before finds nothing. Any other may have left a mapping in place.
@@ -179,7 +210,7 @@ export class HostQueue {
       }
     }
     this.#refused = refused;
-    if (first !== undefined) this.#failures.hostRefused(first);
+    if (maps.length > 0) this.#failures.hostRefused(maps);
     if (stray) this.#loseHost(error);
   }
 

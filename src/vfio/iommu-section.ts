@@ -12,10 +12,12 @@ import {
 } from '../iommu/index.ts';
 import {
   Access,
+  ALL_PAGES,
   type FlatView,
   type MemorySection,
   PAGE_SIZE,
   type PageRange,
+  PAGES_END,
   type RamBlock,
   RamRegion,
 } from '../memory/index.ts';
@@ -88,6 +90,20 @@ export class IommuSection implements SectionMapper, IommuNotifier {
     this.#region.unregisterNotifier(this);
   }
 
+  forget(iova: number, pages: number): boolean {
+    return this.#region.forget(this, iova - this.#shift, pages);
+  }
+
+  renew(range: PageRange | undefined): Refusal | undefined {
+    if (!this.#active) return this.activate();
+    const { start, end } = range ?? ALL_PAGES;
+    this.#region.reconcile(this, {
+      start: Math.max(0, start - this.#shift),
+      end: Math.min(PAGES_END, end - this.#shift),
+    });
+    return undefined;
+  }
+
   *mappings(): Iterable<Mapping> {
     for (const entry of this.#region.ledgerOf(this)?.mappings() ?? []) {
       const mapping = this.#mappingOf(entry);
@@ -127,7 +143,7 @@ export class IommuSection implements SectionMapper, IommuNotifier {
   }
 
   incomplete(why: Incomplete): void {
-    this.#context.failed(this.#explain(why));
+    this.#context.failed(this.#explain(why), this);
   }
 
   /** The ledger also holds what leads to no RAM, of which the host was not told. */

@@ -41,6 +41,16 @@ export class RamSection implements SectionMapper {
     this.#context.queue.unmap(mapped.iova, mapped.pages);
   }
 
+  forget(iova: number, pages: number): boolean {
+    if (this.#mapped?.iova !== iova || this.#mapped.pages !== pages) return false;
+    this.#mapped = undefined;
+    return true;
+  }
+
+  renew(): Refusal | undefined {
+    return this.#mapped === undefined ? this.activate() : undefined;
+  }
+
   mappings(): Iterable<Mapping> {
     return this.#mapped === undefined ? [] : [this.#mapped];
   }
