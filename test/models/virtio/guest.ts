@@ -83,6 +83,13 @@ export class Guest {
     device.writeStatus(NEEDED | spec.FEATURES_OK | spec.DRIVER_OK);
   }
 
+  /** Starts anew after a reset, with rings that are empty. */
+  restart(features?: bigint): void {
+    this.requests.clear();
+    this.events.clear();
+    this.start(features);
+  }
+
   /** Makes a request available, with room for `writable` bytes of answer, and does not notify. Its number. */
   queue(readable: Uint8Array, writable: number): number {
     const slot = this.#slot++;

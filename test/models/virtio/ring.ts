@@ -28,6 +28,15 @@ export class Ring {
     this.setup = { size, descriptors: base, driver: base + 0x4000n, device: base + 0x8000n };
   }
 
+  /** Empties the rings, as a driver does before it enables the queue once more. */
+  clear(): void {
+    this.#available = 0;
+    this.#seen = 0;
+    this.#nextDescriptor = 0;
+    this.setAvailable(0);
+    this.#write16(this.setup.device + 2n, 0);
+  }
+
   /** Writes a descriptor into the queue's table, or into one at `table`. */
   describe(index: number, descriptor: Partial<spec.Descriptor>, table = this.setup.descriptors): void {
     const full = { addr: 0n, len: 0, flags: 0, next: 0, ...descriptor };
