@@ -1,24 +1,14 @@
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Capture, readCapture } from '../../src/guests/capture.ts';
-import type { CaptureEvent, CaptureMapping } from '../../src/guests/capture-lines.ts';
+import type { CaptureEvent } from '../../src/guests/capture-lines.ts';
 import { PageAllocator } from '../../src/guests/page-allocator.ts';
 import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
 import { eventsAsInTables, targetsOf, GuestEventPlayer } from '../../src/guests/driver/events.ts';
 import { parseRequesterId, type RequesterId } from '../../src/iommu/index.ts';
-import {
-  Access,
-  AddressSpace,
-  ContainerRegion,
-  MemoryTopology,
-  PAGES_END,
-  type PageRange,
-  RamRegion,
-  SparseRamBlock,
-} from '../../src/memory/index.ts';
 import { lookupRequest, VtdIommu } from '../../src/models/vtd/index.ts';
 import { StrictSink } from '../support/strict-sink.ts';
-import { done, leafText, walkedLeaves } from './vtd-driver-machine.ts';
+import { folderOf, memoryOf, pagesOf, texts, toldByQemu } from './captured-guest.ts';
+import { done, leafText, walkedLeaves } from './driver-leaves.ts';
 import { refusalCode } from './driver-refusal.ts';
 
 const WITH_PLUG = ['vtd-legacy-e1000', 'vtd-legacy-e1000-aw39'];
@@ -170,38 +160,6 @@ async function running(name: string): Promise<Guest> {
 function play(driver: VtdGuestDriver, requester: RequesterId, events: readonly CaptureEvent[]): void {
   const player = new GuestEventPlayer(driver, requester);
   for (const event of events) done(player.play(event));
-}
-
-function folderOf(name: string): string {
-  return fileURLToPath(new URL(`../../captures/${name}`, import.meta.url));
-}
-
-function memoryOf(capture: Capture, pages: Iterable<{ page: number; words: Uint32Array }>): AddressSpace {
-  const root = new ContainerRegion('guest-physical', PAGES_END);
-  const blocks = capture.ram.map((range) => ({ range, block: new SparseRamBlock(range.end - range.start) }));
-  for (const [i, { range, block }] of blocks.entries())
-    root.add(new RamRegion(`ram${i}`, block), range.start);
-  for (const { page, words } of pages) {
-    const home = blocks.find(({ range }) => page >= range.start && page < range.end);
-    home?.block.setPage(page - home.range.start, words);
-  }
-  return new AddressSpace('guest-physical', root, new MemoryTopology());
-}
-
-async function pagesOf(capture: Capture): Promise<PageRange[]> {
-  const tables = [...((await capture.memory())?.pages() ?? [])].map(({ page }) => ({
-    start: page,
-    end: page + 1,
-  }));
-  return [...tables, ...targetsOf((await capture.mappings()) ?? [])];
-}
-
-function texts(mappings: readonly CaptureMapping[] | undefined): string[] {
-  return (mappings ?? []).map(({ iova, pages, target, access }) => leafText(iova, pages, target, access));
-}
-
-function toldByQemu(access: Access): Access {
-  return access === Access.Read ? Access.Read : Access.ReadWrite;
 }
 
 /** The words of each structure on the way to a requester's tables, without page numbers and domain identifiers. */

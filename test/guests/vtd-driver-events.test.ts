@@ -3,7 +3,8 @@ import type { CaptureEvent, CaptureMapping } from '../../src/guests/capture-line
 import { eventsAsInTables, type PlayableEvent, GuestEventPlayer } from '../../src/guests/driver/events.ts';
 import { Access, PAGES_END } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
-import { done, DriverMachine, NIC } from './vtd-driver-machine.ts';
+import { done } from './driver-leaves.ts';
+import { DriverMachine, NIC } from './vtd-driver-machine.ts';
 import { refusalCode } from './driver-refusal.ts';
 
 const MIB2 = 512;

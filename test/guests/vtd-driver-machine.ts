@@ -2,16 +2,11 @@ import { PageAllocator } from '../../src/guests/page-allocator.ts';
 import type { GuestDriverOptions } from '../../src/guests/driver/guest-driver.ts';
 import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
 import type { RegisterAccess } from '../../src/guests/driver/registers.ts';
-import { type LeafBatch, type RequesterId, requesterId, WalkReport } from '../../src/iommu/index.ts';
-import {
-  ALL_PAGES,
-  type AddressSpace,
-  formatAccess,
-  PageCursor,
-  type PageRange,
-} from '../../src/memory/index.ts';
+import { type RequesterId, requesterId } from '../../src/iommu/index.ts';
+import { type AddressSpace, PageCursor, type PageRange } from '../../src/memory/index.ts';
 import { type Capability, spec, VtdIommu } from '../../src/models/vtd/index.ts';
 import { guestMemory } from '../support/guest-memory.ts';
+import { walkedLeaves } from './driver-leaves.ts';
 
 export const NIC: RequesterId = requesterId(2, 0, 0);
 export const DISK: RequesterId = requesterId(0, 0x1f, 2);
@@ -64,30 +59,6 @@ export class DriverMachine {
   leaves(requester: RequesterId, index = 0): string[] {
     return walkedLeaves(this.unit, requester, index);
   }
-}
-
-/** Asserts that an operation was complete when it returned, as it must be with a unit that answers at once. */
-export function done(completion: void | Promise<void>): void {
-  if (completion !== undefined) throw new Error('the operation was not complete when it returned');
-}
-
-/** The leaves that the model walks for a requester; a fault of the walk is an entry `fault: ...`. */
-export function walkedLeaves(unit: VtdIommu, requester: RequesterId, index = 0): string[] {
-  const leaves: string[] = [];
-  const report = new WalkReport();
-  const visit = (batch: LeafBatch): boolean => {
-    for (let i = 0; i < batch.length; i++) {
-      leaves.push(leafText(batch.iova[i] ?? 0, batch.pages, batch.target[i] ?? 0, batch.access[i] ?? 0));
-    }
-    return true;
-  };
-  unit.requesterSpace(requester).region.walk(ALL_PAGES, index, visit, report);
-  return [...leaves, ...report.faults.map(({ fault }) => `fault: ${fault.reason}`)];
-}
-
-/** A leaf as {@link walkedLeaves} writes it. */
-export function leafText(iova: number, pages: number, target: number, access: number): string {
-  return `${iova.toString(16)}+${pages.toString(16)}>${target.toString(16)} ${formatAccess(access as 0 | 1 | 2 | 3)}`;
 }
 
 const NAMES: Readonly<Record<number, string>> = {

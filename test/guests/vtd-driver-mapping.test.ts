@@ -3,7 +3,8 @@ import type { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
 import type { GuestDomain } from '../../src/guests/driver/domain.ts';
 import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
-import { DriverMachine, done, type MachineOptions, NIC } from './vtd-driver-machine.ts';
+import { done } from './driver-leaves.ts';
+import { DriverMachine, type MachineOptions, NIC } from './vtd-driver-machine.ts';
 import { refusalCode } from './driver-refusal.ts';
 
 const MIB2 = 512;

@@ -1,36 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
 import type { RegisterAccess } from '../../src/guests/driver/registers.ts';
-import type { IommuEvent, IommuNotifier } from '../../src/iommu/index.ts';
-import { Access, ALL_PAGES } from '../../src/memory/index.ts';
+import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
-import { DriverMachine, done, type MachineOptions, NIC } from './vtd-driver-machine.ts';
+import { done } from './driver-leaves.ts';
+import { DriverMachine, type MachineOptions, NIC } from './vtd-driver-machine.ts';
 import { refusalCode } from './driver-refusal.ts';
-
-/** A host whose confirmations come when the test lets them. */
-class SlowHost implements IommuNotifier {
-  readonly events = 'map-and-unmap';
-  readonly range = ALL_PAGES;
-  readonly index = 0;
-  readonly told: string[] = [];
-  #pending: (() => void)[] = [];
-  #open = false;
-
-  notify({ op, iova }: IommuEvent): boolean {
-    this.told.push(`${op} ${iova}`);
-    return true;
-  }
-
-  barrier(): void | Promise<void> {
-    if (!this.#open) return new Promise((resolve) => this.#pending.push(resolve));
-  }
-
-  /** Confirms what waits, and everything later at once. */
-  confirm(): void {
-    this.#open = true;
-    for (const resolve of this.#pending.splice(0)) resolve();
-  }
-}
+import { SlowHost } from './slow-host.ts';
 
 function booted(mode: 'legacy' | 'scalable', options: MachineOptions = {}): DriverMachine {
   const machine = new DriverMachine(options);

@@ -1,65 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { GuestDriverError } from '../../src/guests/driver/error.ts';
-import type { GuestDomain } from '../../src/guests/driver/domain.ts';
 import { Access } from '../../src/memory/index.ts';
 import { StrictSink } from '../support/strict-sink.ts';
-import { done, DriverMachine, leafText, NIC } from './vtd-driver-machine.ts';
+import { done, leafText } from './driver-leaves.ts';
+import { apply, expected, Reference, type Step } from './driver-reference.ts';
+import { DriverMachine, NIC } from './vtd-driver-machine.ts';
 
 const SIZES = [2 ** 18, 512, 1] as const;
-
-interface Leaf {
-  readonly pages: number;
-  readonly target: number;
-  readonly access: Access;
-}
-
-/** What the tables should hold, kept without tables: leaves by IOVA. */
-class Reference {
-  readonly leaves: Map<number, Leaf> = new Map();
-
-  overlapping(iova: number, pages: number): [number, Leaf][] {
-    return [...this.leaves].filter(([at, leaf]) => at < iova + pages && at + leaf.pages > iova);
-  }
-
-  /** The code of the refusal to expect, or undefined once it is done. */
-  map(iova: number, pages: number, target: number, access: Access, leafPages?: number): string | undefined {
-    if (this.overlapping(iova, pages).length > 0) return 'mapped';
-    for (let at = 0; at < pages; ) {
-      const fits = (size: number): boolean =>
-        (iova + at) % size === 0 && (target + at) % size === 0 && at + size <= pages;
-      const size = leafPages ?? SIZES.find(fits) ?? 1;
-      this.leaves.set(iova + at, { pages: size, target: target + at, access });
-      at += size;
-    }
-    return undefined;
-  }
-
-  unmap(iova: number, pages: number): string | undefined {
-    const found = this.overlapping(iova, pages);
-    if (found.some(([at, leaf]) => at < iova || at + leaf.pages > iova + pages)) return 'bisects';
-    for (const [at] of found) this.leaves.delete(at);
-    return undefined;
-  }
-
-  remap(iova: number, pages: number, access: Access): string | undefined {
-    const found = this.overlapping(iova, pages);
-    if (found.some(([at, leaf]) => at < iova || at + leaf.pages > iova + pages)) return 'bisects';
-    if (found.reduce((sum, [, leaf]) => sum + leaf.pages, 0) !== pages) return 'not-mapped';
-    for (const [at, leaf] of found) this.leaves.set(at, { ...leaf, access });
-    return undefined;
-  }
-
-  get texts(): string[] {
-    const ascending = [...this.leaves].sort(([a], [b]) => a - b);
-    return ascending.map(([iova, { pages, target, access }]) => leafText(iova, pages, target, access));
-  }
-}
-
-type Step =
-  | { readonly op: 'map'; iova: number; pages: number; target: number; access: Access; leafPages?: number }
-  | { readonly op: 'unmap'; iova: number; pages: number }
-  | { readonly op: 'remap'; iova: number; pages: number; access: Access };
 
 /** Places near the borders of tables of every level, so that steps meet each other and every level has its turn. */
 function stepOf(end: number): fc.Arbitrary<Step> {
@@ -128,10 +75,10 @@ describe.each(CASES)('tables written in %s mode with %i levels', (mode, levels) 
         done(driver.attachDevice(NIC, domain));
         const sink = new StrictSink();
         machine.unit.requesterSpace(NIC).region.registerNotifierReplay(sink, 4096n, false);
-        const reference = new Reference();
+        const reference = new Reference(SIZES);
 
         for (const step of steps) {
-          expect(apply(machine, domain, step)).toBe(expected(reference, step));
+          expect(apply(driver, domain, step)).toBe(expected(reference, step));
           expect(machine.leaves(NIC)).toEqual(reference.texts);
           const held = sink.held.map(({ iova, pages, target, access }) =>
             leafText(iova, pages, target, access),
@@ -152,7 +99,7 @@ describe.each(CASES)('tables written in %s mode with %i levels', (mode, levels) 
         done(driver.boot({ mode }));
         const before = allocator.available;
         const domain = driver.createDomain({ levels });
-        for (const step of steps) apply(machine, domain, step);
+        for (const step of steps) apply(driver, domain, step);
 
         done(driver.unmap(domain, 0, domain.end));
         const root = before - allocator.available;
@@ -165,28 +112,3 @@ describe.each(CASES)('tables written in %s mode with %i levels', (mode, levels) 
     );
   });
 });
-
-/** The code of the refusal, or undefined. */
-function apply({ driver }: DriverMachine, domain: GuestDomain, step: Step): string | undefined {
-  try {
-    if (step.op === 'map') {
-      const { iova, pages, target, access, leafPages } = step;
-      done(driver.map(domain, iova, pages, target, access, leafPages === undefined ? {} : { leafPages }));
-    } else if (step.op === 'remap') {
-      done(driver.remap(domain, step.iova, step.pages, step.access));
-    } else {
-      done(driver.unmap(domain, step.iova, step.pages));
-    }
-    return undefined;
-  } catch (error) {
-    if (error instanceof GuestDriverError) return error.code;
-    throw error;
-  }
-}
-
-function expected(reference: Reference, step: Step): string | undefined {
-  if (step.op === 'map')
-    return reference.map(step.iova, step.pages, step.target, step.access, step.leafPages);
-  if (step.op === 'remap') return reference.remap(step.iova, step.pages, step.access);
-  return reference.unmap(step.iova, step.pages);
-}

@@ -4,7 +4,8 @@ import { VtdGuestDriver } from '../../src/guests/vtd-driver/driver.ts';
 import type { GuestDomain } from '../../src/guests/driver/domain.ts';
 import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
-import { DISK, DriverMachine, done, type MachineOptions, NIC } from './vtd-driver-machine.ts';
+import { done } from './driver-leaves.ts';
+import { DISK, DriverMachine, type MachineOptions, NIC } from './vtd-driver-machine.ts';
 import { refusalCode } from './driver-refusal.ts';
 
 type Mode = 'legacy' | 'scalable';

@@ -134,13 +134,20 @@ export function eventsAsInTables(
   return restored;
 }
 
-/** Pages that mappings or events lead to, as a page allocator must know them to be used: a guest's tables lie elsewhere. */
+/**
+ * Pages that mappings or events lead to, as a page allocator must know them to be used: a guest's tables lie elsewhere.
+ * One-to-one mappings are left out: a requester that passes through is told as all of RAM, and tables lie there.
+ */
 export function targetsOf(
-  mappings: Iterable<{ readonly target: number | undefined; readonly pages: number }>,
+  mappings: Iterable<{
+    readonly iova: number;
+    readonly target: number | undefined;
+    readonly pages: number;
+  }>,
 ): PageRange[] {
   const ranges: PageRange[] = [];
-  for (const { target, pages } of mappings) {
-    if (target !== undefined) ranges.push({ start: target, end: target + pages });
+  for (const { iova, target, pages } of mappings) {
+    if (target !== undefined && target !== iova) ranges.push({ start: target, end: target + pages });
   }
   return ranges;
 }

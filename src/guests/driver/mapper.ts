@@ -5,7 +5,7 @@ import { GuestDriverError } from './error.ts';
 import type { MappingInvalidator } from './invalidator.ts';
 import type { DriverPages } from './pages.ts';
 import { type Completion, inOrder } from './steps.ts';
-import type { TableChange } from './table-entry.ts';
+import { levelOfLeaf, type TableChange } from './table-entry.ts';
 import { type LeafSizes, leafSizesByLevel } from './table-fill.ts';
 import type { GuestTableFormat } from './table-format.ts';
 import type { GuestTables } from './tables.ts';
@@ -64,7 +64,7 @@ export class DriverMapper {
         'the format of the tables cannot skip levels; leave out skipLevels',
       );
     }
-    const sizes = leafPages === undefined ? this.#sizes : this.#forced(range, target, leafPages);
+    const sizes = leafPages === undefined ? this.#sizes : this.#forced(domain, range, target, leafPages);
     const change = tablesOf(domain).map(range, target, { access, sizes, skipping });
     if (change.refused !== undefined) return this.#takenBack(domain, change);
     // A unit that caches nothing that was not present may still have cached what led to a table.
@@ -124,14 +124,15 @@ export class DriverMapper {
     );
   }
 
-  #forced(range: PageRange, target: number, leafPages: number): LeafSizes {
+  #forced(domain: GuestDomain, range: PageRange, target: number, leafPages: number): LeafSizes {
     const misaligned =
       range.start % leafPages !== 0 || range.end % leafPages !== 0 || target % leafPages !== 0;
-    if (this.offers(leafPages) && !misaligned) return leafSizesByLevel([leafPages]);
+    const tooLarge = levelOfLeaf(leafPages) > domain.levels;
+    if (this.offers(leafPages) && !misaligned && !tooLarge) return leafSizesByLevel([leafPages]);
     throw new GuestDriverError(
       'bad-argument',
-      `${formatRange(range)} to ${formatPage(target)} cannot be leaves of ${leafPages} pages: the unit has none of ` +
-        'that size, or an address is not aligned to it; leave out leafPages',
+      `${formatRange(range)} to ${formatPage(target)} cannot be leaves of ${leafPages} pages: the tables have ` +
+        'none of that size, or an address is not aligned to it; leave out leafPages',
     );
   }
 }

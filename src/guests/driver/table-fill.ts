@@ -24,8 +24,6 @@ export class TableFill {
   readonly #access: Access;
   readonly #skipping: boolean;
   readonly #sizes: LeafSizes;
-  /** Whether a table of level 1 gets leaves of 4 KiB alone. */
-  readonly #onlySmall: boolean;
   readonly #entry: DecodedEntry = new DecodedEntry();
   readonly #new: EntryWords = new EntryWords();
   #written: number;
@@ -38,7 +36,6 @@ export class TableFill {
     this.#access = options.access;
     this.#skipping = options.skipping;
     this.#sizes = options.sizes;
-    this.#onlySmall = options.sizes[1]?.every((pages) => pages === 1) ?? false;
     this.#written = start;
   }
 
@@ -54,7 +51,7 @@ export class TableFill {
 
   /** Fills `range`, which lies within the table at `level`, whose entry 0 stands for page `base`. */
   fill(level: number, table: number, base: number, range: PageRange, target: number): void {
-    if (level === 1 && this.#onlySmall) {
+    if (level === 1 && this.#sizes[1]![0] === 1) {
       this.#fillSmall(table, base, range, target);
       return;
     }
@@ -80,7 +77,7 @@ export class TableFill {
     this.#removal.leave();
   }
 
-  /** The common case of `fill`, at level 1 of a format without larger leaves there. */
+  /** The common case of `fill`: at level 1, with leaves of one page only. */
   #fillSmall(table: number, base: number, range: PageRange, target: number): void {
     const { words, base: first } = this.#tables.pages.at(table);
     const { format } = this.#tables;
