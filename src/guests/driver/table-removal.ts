@@ -1,10 +1,10 @@
-/** Taking leaves and tables out of a tree: what one change of it removes. @module */
+/** Taking leaves and tables out of a tree: what a change of it removes. @module */
 import { DecodedEntry, EntryKind } from '../../iommu/index.ts';
 import type { PageRange } from '../../memory/index.ts';
 import { spanOf } from './table-entry.ts';
 import type { TableReader } from './table-reader.ts';
 
-/** Collects what a change took out. */
+/** Collects what the change under way takes out. Kept from change to change: an unmap of one page is a frequent thing. */
 export class TableRemoval {
   readonly #tables: TableReader;
   readonly #entry: DecodedEntry = new DecodedEntry();
@@ -18,14 +18,27 @@ export class TableRemoval {
     this.#tables = tables;
   }
 
-  /** Hull of the entries cleared; empty when there were none. */
-  get hull(): PageRange {
-    return { start: this.#start, end: this.#end };
+  /** A new change: nothing has been taken out. */
+  begin(): void {
+    if (this.#freed.size > 0) this.#freed.clear();
+    this.#path.length = 0;
+    this.#start = 0;
+    this.#end = 0;
+  }
+
+  /** First page of the hull of the entries cleared, which is empty (equal to `end`) when there were none. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** Exclusive end of that hull. */
+  get end(): number {
+    return this.#end;
   }
 
   /** Tables taken out. */
   get freed(): number[] {
-    return [...this.#freed];
+    return this.#freed.size === 0 ? [] : [...this.#freed];
   }
 
   /** Says that `table` is being changed, or entered through, until `leave`. */

@@ -19,10 +19,12 @@ export class GuestTables {
   readonly levels: number;
   readonly #pages: DriverPages;
   readonly #reader: TableReader;
+  readonly #removal: TableRemoval;
 
   constructor(pages: DriverPages, format: GuestTableFormat, root: number, levels: number) {
     this.#pages = pages;
     this.#reader = new TableReader(pages, format);
+    this.#removal = new TableRemoval(this.#reader);
     this.root = root;
     this.levels = levels;
   }
@@ -36,14 +38,14 @@ export class GuestTables {
    *   (PageAllocatorError): the leaves written so far are cleared again, tables made for them may stay, empty
    */
   map(range: PageRange, target: number, options: FillOptions): TableChange {
-    const removal = new TableRemoval(this.#reader);
+    const removal = this.#begin();
     const fill = new TableFill(this.#reader, removal, options, range.start);
     try {
       fill.fill(this.levels, this.root, 0, range, target);
     } catch (refused) {
       removal.leaveAll();
       removal.clear(this.levels, this.root, 0, { start: range.start, end: fill.written });
-      const { start, end } = fill.relinked ? range : removal.hull;
+      const { start, end } = fill.relinked ? range : removal;
       return { start, end, freed: removal.freed, relinked: fill.relinked, refused };
     }
     return { start: range.start, end: range.end, freed: removal.freed, relinked: fill.relinked };
@@ -56,9 +58,9 @@ export class GuestTables {
    */
   unmap(range: PageRange): TableChange {
     this.#refuseBisecting(range);
-    const removal = new TableRemoval(this.#reader);
+    const removal = this.#begin();
     removal.clear(this.levels, this.root, 0, range);
-    return { ...removal.hull, freed: removal.freed, relinked: false };
+    return { start: removal.start, end: removal.end, freed: removal.freed, relinked: false };
   }
 
   /**
@@ -117,9 +119,14 @@ export class GuestTables {
 
   /** Every table, the root included; for a domain that is given up. */
   all(): readonly number[] {
-    const removal = new TableRemoval(this.#reader);
+    const removal = this.#begin();
     removal.collect(this.levels, this.root);
     return removal.freed;
+  }
+
+  #begin(): TableRemoval {
+    this.#removal.begin();
+    return this.#removal;
   }
 
   #refuseBisecting(range: PageRange): void {
