@@ -1,10 +1,18 @@
 /** A QEMU machine without a guest: its virtio-iommu is driven by our guest driver, queues lie in shared RAM. @module */
 import { onTestFinished } from 'vitest';
+import { EDU_BUFFER_START, EduDma, EduRegister } from '../../../src/devices/index.ts';
 import { PageAllocator, type VirtioBootOptions, VirtioIommuGuestDriver } from '../../../src/guests/index.ts';
 import { requesterId } from '../../../src/iommu/index.ts';
 import { type MappedFile, mapFile } from '../../../src/linux/index.ts';
-import { PciConfig, QemuProcess, QtestVirtioPci, sharedGuestMemory } from '../../../src/qemu/index.ts';
+import {
+  PciConfig,
+  QemuProcess,
+  QtestVirtioPci,
+  sharedGuestMemory,
+  type SinkOptions,
+} from '../../../src/qemu/index.ts';
 import { QEMU } from './find-qemu.ts';
+import { Sink } from './sink.ts';
 import { unplugFrom } from './unplug.ts';
 
 const RAM_BYTES = 4 * 2 ** 30;
@@ -23,6 +31,7 @@ export const VIRTIO_SLOTS = {
   express: { bus: 'rp1', addr: '0', fn: requesterId(1, 0, 0), bar: 0xe000_0000 },
   other: { bus: 'rp3', addr: '0', fn: requesterId(2, 0, 0), bar: 0xe020_0000 },
   conventional: { bus: 'br1', addr: '1', fn: requesterId(4, 1, 0), bar: 0xe040_0000 },
+  neighbour: { bus: 'br1', addr: '2', fn: requesterId(4, 2, 0), bar: 0xe050_0000 },
 } as const;
 
 /** How a machine differs from the usual one. */
@@ -32,6 +41,21 @@ export interface QemuVirtioMachineOptions {
   readonly boot?: VirtioBootOptions;
   /** Further devices of QEMU's own, as `-device` takes them. */
   readonly devices?: readonly string[];
+}
+
+/** A machine in which endpoints that are attached to nothing reach nothing. */
+export const NO_BYPASS: QemuVirtioMachineOptions = { properties: ',boot-bypass=off' };
+
+/** A machine with a device in the root port that is attached to domain 1. */
+export async function pluggedAndAttached(
+  options: QemuVirtioMachineOptions = {},
+  sinkOptions: SinkOptions = {},
+): Promise<{ readonly machine: QemuVirtioMachine; readonly sink: Sink }> {
+  const machine = await QemuVirtioMachine.start(options);
+  const sink = await Sink.serve(sinkOptions);
+  await machine.plug(sink.socket);
+  await machine.driver.attach(VIRTIO_SLOTS.express.fn, 1);
+  return { machine, sink };
 }
 
 /** 2 GiB of RAM at 0 and 2 GiB at 4 GiB, a virtio-iommu, two root ports and a bridge. */
@@ -97,6 +121,18 @@ export class QemuVirtioMachine {
       socket: { type: 'unix', path: socket },
       'x-msg-timeout': 60_000,
     });
+  }
+
+  /** Has QEMU's own edu device in `slot` read `bytes` bytes at `iova`. Its DMA takes 100 ms of a clock that stands still. */
+  async eduReads(slot: keyof typeof VIRTIO_SLOTS, iova: bigint, bytes: number): Promise<void> {
+    const { fn, bar } = VIRTIO_SLOTS[slot];
+    const { qtest } = this.qemu;
+    await this.pci.enable(fn, bar);
+    await qtest.write(BigInt(bar + EduRegister.DmaSource), iova, 8);
+    await qtest.write(BigInt(bar + EduRegister.DmaDestination), EDU_BUFFER_START, 8);
+    await qtest.write(BigInt(bar + EduRegister.DmaCount), BigInt(bytes), 8);
+    await qtest.write(BigInt(bar + EduRegister.DmaCommand), BigInt(EduDma.Start), 8);
+    await qtest.command('clock_step 200000000');
   }
 
   /** Unplugs a device. Resolves when QEMU says that it is gone; no guest runs that would let it go, so that is done here. */
