@@ -18,6 +18,7 @@ export * from './amdvi-driver/driver.ts';
 export type { AttachOptions, DetachOptions } from './amdvi-driver/attachments.ts';
 export type { Command, InvalidatePagesOptions } from './amdvi-driver/commands.ts';
 export type { AmdviEvent } from './amdvi-driver/event-log.ts';
+export * from './virtio-driver/device-transport.ts';
 export * from './virtio-driver/driver.ts';
 export * from './virtio-driver/error.ts';
 export type { EventBuffers } from './virtio-driver/event-queue.ts';
