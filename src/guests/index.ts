@@ -20,7 +20,6 @@ export type { Command, InvalidatePagesOptions } from './amdvi-driver/commands.ts
 export type { AmdviEvent } from './amdvi-driver/event-log.ts';
 export * from './virtio-driver/device-transport.ts';
 export * from './virtio-driver/driver.ts';
-export * from './virtio-driver/error.ts';
 export type { EventBuffers } from './virtio-driver/event-queue.ts';
 export type { RequestResult } from './virtio-driver/request-queue.ts';
 export type * from './virtio-driver/requests.ts';

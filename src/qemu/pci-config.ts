@@ -56,7 +56,7 @@ export class PciConfig {
     const found: { at: number; header: number }[] = [];
     let at = (await this.read(fn, Config.CAPABILITIES)) & 0xfc;
     for (let links = 0; at !== 0 && links < 48; links++) {
-      // oxlint-disable-next-line no-await-in-loop -- a linked list
+      // eslint-disable-next-line no-await-in-loop -- a linked list
       const header = await this.read(fn, at);
       found.push({ at, header });
       at = (header >>> 8) & 0xfc;

@@ -32,8 +32,8 @@ interface Places {
 }
 
 /**
- * The modern interface of one function, by registers (virtio 4.1). QEMU answers a notification only when the device has done
- * what the queue holds, for a device without ioeventfd such as virtio-iommu.
+ * The modern interface of one function, by registers (virtio 1.3, 4.1). QEMU answers a notification only when the device
+ * has done what the queue holds, for a device without ioeventfd such as virtio-iommu.
  */
 export class QtestVirtioPci implements VirtioTransport {
   readonly #qtest: QtestClient;
@@ -83,7 +83,7 @@ export class QtestVirtioPci implements VirtioTransport {
     let features = 0n;
     for (const half of [0, 1]) {
       void this.#write(CommonConfig.device_feature_select, half);
-      // oxlint-disable-next-line no-await-in-loop -- one register shows both halves
+      // eslint-disable-next-line no-await-in-loop -- one register shows both halves
       features |= (await this.#read(CommonConfig.device_feature)) << BigInt(half * 32);
     }
     return features;
@@ -145,12 +145,12 @@ export class QtestVirtioPci implements VirtioTransport {
     await Promise.all(this.#pending.length > 0 ? this.#pending.splice(0) : [this.readStatus()]);
   }
 
-  /** Reads the ISR status, which clears it: bit 0 a queue, bit 1 the configuration (virtio 4.1.4.5). */
+  /** Reads the ISR status, which clears it: bit 0 a queue, bit 1 the configuration (virtio 1.3, 4.1.4.5). */
   async readIsr(): Promise<number> {
     return Number(await this.#qtest.read(this.#places.isr, 1));
   }
 
-  /** The fields of 64 bits are read as two (virtio 4.1.3.1). */
+  /** The fields of 64 bits are read as two (virtio 1.3, 4.1.3.1). */
   async #readConfigWide(offset: number): Promise<bigint> {
     const low = this.#qtest.read(this.#config(offset), 4);
     const high = await this.#qtest.read(this.#config(offset + 4), 4);
@@ -199,16 +199,16 @@ const NAMES = {
 
 type Structures = { [Name in (typeof NAMES)[keyof typeof NAMES]]?: Structure };
 
-/** The first structure of each kind (virtio 4.1.4.1). */
+/** The first structure of each kind (virtio 1.3, 4.1.4.1). */
 async function structures(pci: PciConfig, fn: RequesterId): Promise<Structures> {
   const found: Structures = {};
   for (const { at, header } of await pci.capabilities(fn)) {
     if ((header & 0xff) !== PCI_CAP_ID_VNDR) continue;
     const name = NAMES[(header >>> 24) as keyof typeof NAMES] as keyof Structures | undefined;
     if (name === undefined || found[name] !== undefined) continue;
-    // oxlint-disable-next-line no-await-in-loop -- a handful of accesses
+    // eslint-disable-next-line no-await-in-loop -- a handful of accesses
     const bar = (await pci.read(fn, at + CAP_BAR)) & 0xff;
-    // oxlint-disable-next-line no-await-in-loop -- likewise
+    // eslint-disable-next-line no-await-in-loop -- likewise
     if (bar <= 5) found[name] = { at, bar, offset: BigInt(await pci.read(fn, at + CAP_OFFSET)) };
   }
   return found;

@@ -21,7 +21,11 @@ export type GuestDriverErrorCode =
   /** The unit did not do what it was told to: a status bit or the status of a wait never came. */
   | 'stuck'
   /** The unit stopped at an entry of its queue that it does not accept. */
-  | 'queue-error';
+  | 'queue-error'
+  /** The device says that only a reset leads back (DEVICE_NEEDS_RESET). */
+  | 'needs-reset'
+  /** The device wrote to a queue what no device may, such as a buffer that it was never given. */
+  | 'bad-device';
 
 /** A guest's driver cannot do what it was asked to. The message says what, where, and the remedy. */
 export class GuestDriverError extends Error {

@@ -13,9 +13,10 @@
  */
 import { Access, type AddressSpace, addressOf } from '../../memory/index.ts';
 import { spec } from '../../models/virtio/index.ts';
+import { GuestDriverError } from '../driver/error.ts';
+import { DriverPages } from '../driver/pages.ts';
 import type { PageAllocator } from '../page-allocator.ts';
 import { readConfig } from './config.ts';
-import { VirtioDriverError } from './error.ts';
 import { type EventBuffers, EventQueue } from './event-queue.ts';
 import { RequestQueue, type RequestResult } from './request-queue.ts';
 import { partsOf, type VirtioIommuRequest } from './requests.ts';
@@ -73,35 +74,34 @@ interface Running {
 
 /**
  * The driver. It checks nothing of what a request says: the device's answer is what it is for. Requests reach the device in
- * the order of the calls, awaited or not. Promises reject with VirtioDriverError, PageAllocatorError, or what the
+ * the order of the calls, awaited or not. Promises reject with GuestDriverError, PageAllocatorError, or what the
  * transport rejected with.
  */
 export class VirtioIommuGuestDriver {
-  readonly #memory: AddressSpace;
+  readonly #pages: DriverPages;
   readonly #transport: VirtioTransport;
-  readonly #allocator: PageAllocator;
   #running: Running | undefined;
 
   constructor(options: VirtioIommuGuestDriverOptions) {
-    this.#memory = options.memory;
+    this.#pages = new DriverPages(options.memory, options.allocator);
     this.#transport = options.transport;
-    this.#allocator = options.allocator;
   }
 
-  /** Feature bits that were negotiated. VirtioDriverError `state` before `boot`. */
+  /** Feature bits that were negotiated. GuestDriverError `state` before `boot`. */
   get features(): bigint {
     return this.#run().features;
   }
 
-  /** The device configuration, as it was at boot. VirtioDriverError `state` before `boot`. */
+  /** The device configuration, as it was at boot. GuestDriverError `state` before `boot`. */
   get config(): spec.VirtioIommuConfig {
     return this.#run().config;
   }
 
   /**
-   * Resets the device and sets it up (virtio 3.1.1). A driver that ran before starts anew: what it had in flight rejects.
+   * Resets the device and sets it up (virtio 1.3, 3.1.1). A driver that ran before starts anew: what it had in flight
+   * rejects.
    *
-   * @throws VirtioDriverError `unsupported` when the device lacks VIRTIO_F_VERSION_1 or a queue, or refuses the features
+   * @throws GuestDriverError `unsupported` when the device lacks VIRTIO_F_VERSION_1 or a queue, or refuses the features
    */
   async boot(options: VirtioBootOptions = {}): Promise<void> {
     const transport = this.#transport;
@@ -114,26 +114,17 @@ export class VirtioIommuGuestDriver {
     await transport.writeStatus(accepted);
     if (((await transport.readStatus()) & spec.FEATURES_OK) === 0) {
       await transport.writeStatus(spec.FAILED);
-      throw new VirtioDriverError(
+      throw new GuestDriverError(
         'unsupported',
         `the device does not accept the features 0x${features.toString(16)}; boot with others`,
       );
     }
     const config = await readConfig(transport, features);
-    const requests = new RequestQueue(
-      this.#memory,
-      this.#allocator,
-      transport,
-      await this.#queueSize(spec.REQUESTQ, options.queueSize),
-    );
+    const requestSize = await this.#queueSize(spec.REQUESTQ, options.queueSize);
     const eventSize = await this.#queueSize(spec.EVENTQ, options.queueSize);
-    const events = new EventQueue(
-      this.#memory,
-      this.#allocator,
-      transport,
-      eventSize,
-      options.events ?? { count: Math.min(16, eventSize), bytes: spec.FAULT_BYTES },
-    );
+    const buffers = options.events ?? { count: Math.min(16, eventSize), bytes: spec.FAULT_BYTES };
+    const requests = new RequestQueue(this.#pages, transport, requestSize);
+    const events = new EventQueue(this.#pages, transport, eventSize, buffers);
     await transport.setUpQueue(spec.REQUESTQ, requests.areas);
     await transport.setUpQueue(spec.EVENTQ, events.areas);
     await transport.writeStatus(accepted | spec.DRIVER_OK);
@@ -147,9 +138,9 @@ export class VirtioIommuGuestDriver {
     await transport.writeStatus(0);
     for (let round = 0; (await transport.readStatus()) !== 0; round++) {
       if (round === RESET_PATIENCE) {
-        throw new VirtioDriverError('stuck', 'the device does not reset: its status does not become 0');
+        throw new GuestDriverError('stuck', 'the device does not reset: its status does not become 0');
       }
-      // oxlint-disable-next-line no-await-in-loop -- a driver that polls
+      // eslint-disable-next-line no-await-in-loop -- a driver that polls
       await transport.settled();
     }
     const running = this.#running;
@@ -207,14 +198,14 @@ export class VirtioIommuGuestDriver {
   /**
    * Submits several requests with one notification, as far as the queue has room for them.
    *
-   * @throws VirtioDriverError `state` before `boot`, `bad-argument` for a raw request that no queue of this size can hold,
+   * @throws GuestDriverError `state` before `boot`, `bad-argument` for a raw request that no queue of this size can hold,
    *   or an indirect one where VIRTIO_F_INDIRECT_DESC was not negotiated
    */
   submit(requests: readonly VirtioIommuRequest[], options: SubmitOptions = {}): Promise<RequestResult>[] {
     const { requests: queue, config, features } = this.#run();
     const indirect = options.indirect === true;
     if (indirect && (features & spec.VIRTIO_F_INDIRECT_DESC) === 0n) {
-      throw new VirtioDriverError(
+      throw new GuestDriverError(
         'bad-argument',
         'indirect descriptors need VIRTIO_F_INDIRECT_DESC, which was not negotiated',
       );
@@ -241,12 +232,12 @@ export class VirtioIommuGuestDriver {
   async #queueSize(index: number, wanted: number | undefined): Promise<number> {
     const most = await this.#transport.maxQueueSize(index);
     if (most > 0) return Math.min(most, wanted ?? most);
-    throw new VirtioDriverError('unsupported', `the device has no queue ${index}, so it is no virtio-iommu`);
+    throw new GuestDriverError('unsupported', `the device has no queue ${index}, so it is no virtio-iommu`);
   }
 
   #run(): Running {
     if (this.#running !== undefined) return this.#running;
-    throw new VirtioDriverError('state', 'the driver does not run; call boot() first');
+    throw new GuestDriverError('state', 'the driver does not run; call boot() first');
   }
 }
 

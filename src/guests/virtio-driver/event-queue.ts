@@ -1,7 +1,7 @@
-/** The event queue of a virtio-iommu driver: buffers that wait for fault reports (virtio 5.13.6.9). @module */
-import { type AddressSpace, PAGE_SIZE } from '../../memory/index.ts';
+/** The event queue of a virtio-iommu driver: buffers that wait for fault reports (virtio 1.3, 5.13.6.9). @module */
+import { PAGE_SIZE } from '../../memory/index.ts';
 import { spec } from '../../models/virtio/index.ts';
-import type { PageAllocator } from '../page-allocator.ts';
+import type { DriverPages } from '../driver/pages.ts';
 import { SharedArea } from './shared-area.ts';
 import { SplitQueue } from './split-queue.ts';
 import type { QueueAreas, Soon, VirtioTransport } from './transport.ts';
@@ -23,18 +23,12 @@ export class EventQueue {
   /** Place of each buffer that the device has, by its head. */
   readonly #posted: Map<number, number> = new Map();
 
-  constructor(
-    memory: AddressSpace,
-    allocator: PageAllocator,
-    transport: VirtioTransport,
-    size: number,
-    buffers: EventBuffers,
-  ) {
+  constructor(pages: DriverPages, transport: VirtioTransport, size: number, buffers: EventBuffers) {
     this.#transport = transport;
-    this.#queue = new SplitQueue(memory, allocator, size);
+    this.#queue = new SplitQueue(pages, size);
     this.#bytes = buffers.bytes;
-    const pages = Math.max(1, Math.ceil((buffers.count * buffers.bytes) / PAGE_SIZE));
-    this.#area = new SharedArea(memory, allocator, pages);
+    const count = Math.max(1, Math.ceil((buffers.count * buffers.bytes) / PAGE_SIZE));
+    this.#area = new SharedArea(pages, count);
     for (let i = 0; i < buffers.count; i++) this.#post(i * buffers.bytes);
     this.#queue.publish();
   }

@@ -1,8 +1,8 @@
 /** The request queue of a virtio-iommu driver: what is in flight, and what came of it. @module */
-import { type AddressSpace, PAGE_SIZE } from '../../memory/index.ts';
+import { PAGE_SIZE } from '../../memory/index.ts';
 import { spec } from '../../models/virtio/index.ts';
-import type { PageAllocator } from '../page-allocator.ts';
-import { VirtioDriverError } from './error.ts';
+import { GuestDriverError } from '../driver/error.ts';
+import type { DriverPages } from '../driver/pages.ts';
 import type { RequestParts } from './requests.ts';
 import { SharedArea } from './shared-area.ts';
 import { type Element, SplitQueue } from './split-queue.ts';
@@ -11,8 +11,8 @@ import type { QueueAreas, VirtioTransport } from './transport.ts';
 /** What came of a request. */
 export interface RequestResult {
   /**
-   * S_* (virtio 1.3, 5.13.6): of the tail, which is the last that a device writes. undefined when it gave the buffer back without
-   * a tail, which a driver takes as a failure.
+   * S_* (virtio 1.3, 5.13.6): of the tail, which is the last that a device writes. undefined when it gave the buffer
+   * back without a tail, which a driver takes as a failure.
    */
   readonly status: number | undefined;
   /** Bytes that the device says it wrote. */
@@ -42,8 +42,7 @@ interface InFlight extends Waiting {
 
 /** Requests go out in the order of the calls, and are answered in whatever order the device likes. */
 export class RequestQueue {
-  readonly #memory: AddressSpace;
-  readonly #allocator: PageAllocator;
+  readonly #pages: DriverPages;
   readonly #transport: VirtioTransport;
   readonly #queue: SplitQueue;
   /** By the head of their chain. */
@@ -52,11 +51,10 @@ export class RequestQueue {
   #backlog: Waiting[] = [];
   #looking = false;
 
-  constructor(memory: AddressSpace, allocator: PageAllocator, transport: VirtioTransport, size: number) {
-    this.#memory = memory;
-    this.#allocator = allocator;
+  constructor(pages: DriverPages, transport: VirtioTransport, size: number) {
+    this.#pages = pages;
     this.#transport = transport;
-    this.#queue = new SplitQueue(memory, allocator, size);
+    this.#queue = new SplitQueue(pages, size);
   }
 
   get areas(): QueueAreas {
@@ -67,13 +65,13 @@ export class RequestQueue {
    * Puts the requests into the queue and notifies the device once for all of them that fit; the others follow when there
    * is room.
    *
-   * @throws VirtioDriverError `bad-argument` for a request that can never fit: then none is submitted
+   * @throws GuestDriverError `bad-argument` for a request that can never fit: then none is submitted
    */
   submit(requests: readonly RequestParts[], indirect: boolean): Promise<RequestResult>[] {
     for (const request of requests) {
       const needed = descriptorsOf(request, indirect);
       if (needed >= 1 && needed <= this.#queue.size) continue;
-      throw new VirtioDriverError(
+      throw new GuestDriverError(
         'bad-argument',
         `a request of ${needed} descriptors does not go into a queue of ${this.#queue.size}; give it fewer parts, at least one`,
       );
@@ -91,7 +89,7 @@ export class RequestQueue {
   /** Rejects what has no answer and gives all pages back: for a device that has been reset. */
   end(): void {
     this.#fail(
-      new VirtioDriverError('state', 'the device was reset before it answered; submit the request again'),
+      new GuestDriverError('state', 'the device was reset before it answered; submit the request again'),
     );
     for (const { area } of this.#inFlight.values()) area.free();
     this.#inFlight.clear();
@@ -122,7 +120,7 @@ export class RequestQueue {
     const tableAt = aligned(writableAt + total(writable));
     const bytes = tableAt + (request.indirect ? (readable.length + writable.length) * spec.DESC_BYTES : 0);
     const pages = Math.max(1, Math.ceil(bytes / PAGE_SIZE));
-    const area = new SharedArea(this.#memory, this.#allocator, pages);
+    const area = new SharedArea(this.#pages, pages);
     const elements: Element[] = [];
     let at = 0;
     for (const part of readable) {
@@ -145,9 +143,9 @@ export class RequestQueue {
     this.#looking = true;
     try {
       for (let idle = 0; this.#inFlight.size > 0; idle++) {
-        // oxlint-disable-next-line no-await-in-loop -- a driver that polls
+        // eslint-disable-next-line no-await-in-loop -- a driver that polls
         if (idle === PATIENCE) throw await this.#stuck();
-        // oxlint-disable-next-line no-await-in-loop -- likewise
+        // eslint-disable-next-line no-await-in-loop -- likewise
         await this.#transport.settled();
         if (this.#reap()) {
           idle = 0;
@@ -183,12 +181,12 @@ export class RequestQueue {
     this.#backlog = [];
   }
 
-  async #stuck(): Promise<VirtioDriverError> {
+  async #stuck(): Promise<GuestDriverError> {
     const status = await this.#transport.readStatus();
     const waiting = `${this.#inFlight.size} requests have no answer`;
     return (status & spec.DEVICE_NEEDS_RESET) === 0
-      ? new VirtioDriverError('stuck', `${waiting}, and the device does nothing; reset it and boot again`)
-      : new VirtioDriverError(
+      ? new GuestDriverError('stuck', `${waiting}, and the device does nothing; reset it and boot again`)
+      : new GuestDriverError(
           'needs-reset',
           `${waiting}: the device set DEVICE_NEEDS_RESET; reset it and boot again`,
         );

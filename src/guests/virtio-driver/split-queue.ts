@@ -1,9 +1,9 @@
-/** The driver's side of a split virtqueue (virtio 2.7): descriptor table, available ring, used ring. @module */
-import { PAGE_SIZE, type AddressSpace } from '../../memory/index.ts';
+/** The driver's side of a split virtqueue (virtio 1.3, 2.7): descriptor table, available ring, used ring. @module */
+import { PAGE_SIZE } from '../../memory/index.ts';
 
 import { spec } from '../../models/virtio/index.ts';
-import type { PageAllocator } from '../page-allocator.ts';
-import { VirtioDriverError } from './error.ts';
+import { GuestDriverError } from '../driver/error.ts';
+import type { DriverPages } from '../driver/pages.ts';
 import { SharedArea } from './shared-area.ts';
 import type { QueueAreas } from './transport.ts';
 
@@ -48,11 +48,11 @@ export class SplitQueue {
   /**
    * A queue of `size` descriptors in pages of its own.
    *
-   * @throws VirtioDriverError `bad-argument` when `size` is not a power of two up to 32,768 (virtio 2.7)
+   * @throws GuestDriverError `bad-argument` when `size` is not a power of two up to 32,768 (virtio 1.3, 2.7)
    */
-  constructor(memory: AddressSpace, allocator: PageAllocator, size: number) {
+  constructor(pages: DriverPages, size: number) {
     if (!Number.isInteger(Math.log2(size)) || size < 1 || size > spec.QUEUE_SIZE_MAX) {
-      throw new VirtioDriverError(
+      throw new GuestDriverError(
         'bad-argument',
         `a queue of ${size} descriptors: the size of a split queue is a power of two up to ${spec.QUEUE_SIZE_MAX}`,
       );
@@ -61,7 +61,7 @@ export class SplitQueue {
     const { desc, avail, used } = spec.queueBytes(size);
     this.#avail = desc;
     this.#used = alignUp(desc + avail, spec.USED_ALIGN);
-    this.#area = new SharedArea(memory, allocator, Math.ceil((this.#used + used) / PAGE_SIZE));
+    this.#area = new SharedArea(pages, Math.ceil((this.#used + used) / PAGE_SIZE));
     this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
   }
 
@@ -85,21 +85,21 @@ export class SplitQueue {
     return this.#held.size;
   }
 
-  /** Whether the device wants to be told of new buffers (virtio 2.7.10, without VIRTIO_F_EVENT_IDX). */
+  /** Whether the device wants to be told of new buffers (virtio 1.3, 2.7.10, without VIRTIO_F_EVENT_IDX). */
   get wantsNotification(): boolean {
     return (this.#area.half(this.#used + spec.USED_FLAGS) & spec.USED_F_NO_NOTIFY) === 0;
   }
 
   /**
    * Puts a buffer into the queue and gives the head of its chain. The device sees it after {@link publish}. With
-   * `indirect`, its descriptors are written there and it takes one of the queue's (virtio 2.7.5.3).
+   * `indirect`, its descriptors are written there and it takes one of the queue's (virtio 1.3, 2.7.5.3).
    *
-   * @throws VirtioDriverError `bad-argument` when {@link room} is too small
+   * @throws GuestDriverError `bad-argument` when {@link room} is too small
    */
   add(elements: readonly Element[], indirect?: IndirectPlace): number {
     const needed = indirect === undefined ? elements.length : 1;
     if (needed === 0 || needed > this.#free.length) {
-      throw new VirtioDriverError(
+      throw new GuestDriverError(
         'bad-argument',
         `a buffer of ${needed} descriptors does not fit a queue with ${this.#free.length} free`,
       );
@@ -131,7 +131,7 @@ export class SplitQueue {
   /**
    * The next buffer that the device has given back, whose descriptors are free again; undefined when there is none.
    *
-   * @throws VirtioDriverError `bad-device` when the device names a buffer that it does not have
+   * @throws GuestDriverError `bad-device` when the device names a buffer that it does not have
    */
   take(): UsedBuffer | undefined {
     if (this.#area.half(this.#used + spec.USED_IDX) === this.#taken) return undefined;
@@ -139,7 +139,7 @@ export class SplitQueue {
     const head = this.#area.word(at + spec.USED_ELEM_ID);
     const chain = this.#held.get(head);
     if (chain === undefined) {
-      throw new VirtioDriverError(
+      throw new GuestDriverError(
         'bad-device',
         `the device put ${head} into the used ring, which is the head of no buffer that it has; reset it`,
       );

@@ -3,7 +3,7 @@
 /** A value that is there, or comes. */
 export type Soon<T> = T | Promise<T>;
 
-/** Where the three areas of a split virtqueue lie (virtio 2.7): guest-physical byte addresses. */
+/** Where the three areas of a split virtqueue lie (virtio 1.3, 2.7): guest-physical byte addresses. */
 export interface QueueAreas {
   /** Queue size: descriptors, a power of two up to 32,768. */
   readonly size: number;
@@ -24,7 +24,7 @@ export interface VirtioTransport {
   features(): Soon<bigint>;
   /** Gives the device the feature bits that the driver accepts. */
   acceptFeatures(features: bigint): Soon<void>;
-  /** Device status (virtio 2.1). */
+  /** Device status (virtio 1.3, 2.1). */
   readStatus(): Soon<number>;
   /** Writes the device status; 0 resets the device. */
   writeStatus(status: number): Soon<void>;
