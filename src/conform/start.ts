@@ -1,7 +1,7 @@
 /** Starts drivers. @module */
 import type { QemuBuild } from '../qemu/index.ts';
 import type { ScenarioDriver, StartDriver } from './driver.ts';
-import { conformModel } from './models/index.ts';
+import { CONFORM_MODELS } from './models/index.ts';
 import type { Scenario } from './scenario.ts';
 import { ModelVmm } from './vmm/model-vmm.ts';
 import { QemuVmm } from './vmm/qemu-vmm.ts';
@@ -9,11 +9,11 @@ import { VmmDriver } from './vmm-driver.ts';
 
 /** Runs a scenario on our model. */
 export async function startModel({ model, machine = {} }: Scenario): Promise<ScenarioDriver> {
-  return VmmDriver.start(new ModelVmm(conformModel(model), machine));
+  return VmmDriver.start(new ModelVmm(CONFORM_MODELS[model], machine));
 }
 
 /** Runs scenarios on a QEMU, a new process for each. */
 export function qemuStarter(build: QemuBuild): StartDriver {
   return async ({ model, machine = {} }) =>
-    VmmDriver.start(await QemuVmm.start(build, conformModel(model), machine));
+    VmmDriver.start(await QemuVmm.start(build, CONFORM_MODELS[model], machine));
 }

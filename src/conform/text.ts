@@ -1,4 +1,5 @@
 /** The text in which scenarios write addresses, sizes and mappings. @module */
+import type { Mapping } from '../iommu/index.ts';
 import { Access, formatAccess, formatAddress } from '../memory/index.ts';
 import type { AccessText } from './scenario.ts';
 
@@ -51,6 +52,19 @@ export function pageText(page: number): string {
 /** A line of a ledger, `IOVA SIZE -> GPA ACCESS`; page numbers. */
 export function ledgerLine(iova: number, pages: number, target: number, access: Access): string {
   return `${pageText(iova)} ${pagesText(pages)} -> ${pageText(target)} ${formatAccess(access)}`;
+}
+
+/** A line of a ledger in pages. RangeError when it is none. */
+export function parseLedgerLine(line: string): Mapping {
+  const match = /^(\S+) (\S+) -> (\S+) (r|w|rw)$/.exec(line);
+  if (match === null) throw new RangeError(`'${line}' is no line of a ledger`);
+  const [, iova = '', size = '', target = '', access = ''] = match;
+  return {
+    iova: pagesOfText(iova),
+    pages: pagesOfText(size),
+    target: pagesOfText(target),
+    access: accessOfText(access as AccessText),
+  };
 }
 
 /** {@link Access} of its text. */

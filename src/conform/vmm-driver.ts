@@ -64,7 +64,7 @@ export class VmmDriver implements ScenarioDriver {
   }
 
   shown(text: LedgerText): readonly string[] {
-    return text === 'RAM' ? this.#vmm.allMemory : text.map((line) => this.#vmm.tells(line));
+    return text === 'RAM' ? this.#vmm.allMemory : text.flatMap((line) => this.#vmm.tells(line));
   }
 
   close(): Promise<void> {

@@ -8,8 +8,8 @@ export interface Vmm {
   readonly memory: AddressSpace;
   /** What a host holds when its device reaches all memory, ascending, as lines of a ledger. */
   readonly allMemory: readonly string[];
-  /** As a host of this machine tells of an access. */
-  tells(line: string): string;
+  /** A mapping as this machine tells a host of it, in one line or several. */
+  tells(line: string): readonly string[];
   /** A guest for a machine as it is after a reset, which has yet to boot. */
   newGuest(): Promise<GuestSide>;
   /** Plugs a VFIO device: `done` or `refused`. */

@@ -3,6 +3,8 @@ import type { Scenario } from '../scenario.ts';
 import { AMDVI_CHANGES } from './amdvi-changes.ts';
 import { AMDVI_DEVICES } from './amdvi-devices.ts';
 import { AMDVI_SIZES } from './amdvi-sizes.ts';
+import { VIRTIO_DOMAINS } from './virtio-domains.ts';
+import { VIRTIO_MAPPINGS } from './virtio-mappings.ts';
 import { VTD_CHANGES } from './vtd-changes.ts';
 import { VTD_DOMAINS } from './vtd-domains.ts';
 import { VTD_SIZES } from './vtd-sizes.ts';
@@ -17,4 +19,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...AMDVI_SIZES,
   ...AMDVI_CHANGES,
   ...AMDVI_DEVICES,
+  ...VIRTIO_MAPPINGS,
+  ...VIRTIO_DOMAINS,
 ];

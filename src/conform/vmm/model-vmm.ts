@@ -53,8 +53,8 @@ export class ModelVmm implements Vmm {
     };
   }
 
-  tells(line: string): string {
-    return line;
+  tells(line: string): readonly string[] {
+    return [line];
   }
 
   newGuest(): Promise<GuestSide> {

@@ -19,7 +19,7 @@ import type { GuestSide } from '../guest-side.ts';
 import type { ConformModel, ModelInQemu } from '../model.ts';
 import { REQUESTERS } from '../requesters.ts';
 import type { MachineOptions, Messages, SinkLimits, Slot } from '../scenario.ts';
-import { ledgerLine, pagesOfText } from '../text.ts';
+import { ledgerLine, pagesOfText, parseLedgerLine } from '../text.ts';
 import { MACHINE_RAM, type Vmm } from '../vmm.ts';
 
 const PAGE_BYTES = 4096;
@@ -104,9 +104,20 @@ export class QemuVmm implements Vmm {
     }
   }
 
-  /** QEMU's VFIO code knows read-only and the rest: what may be written may be read. */
-  tells(line: string): string {
-    return line.endsWith(' w') ? `${line.slice(0, -1)}rw` : line;
+  /**
+   * QEMU's VFIO code knows read-only and the rest: what may be written may be read. A mapping of virtio-iommu goes to the
+   * host in pieces that are aligned powers of two, for an entry of QEMU's IOTLB is an address and a mask.
+   */
+  tells(line: string): readonly string[] {
+    const { iova, pages, target, access } = parseLedgerLine(line);
+    const told = (access & Access.Write) === 0 ? access : Access.ReadWrite;
+    const lines: string[] = [];
+    for (let done = 0; done < pages; ) {
+      const piece = alignedPiece(iova + done, pages - done);
+      lines.push(ledgerLine(iova + done, piece, target + done, told));
+      done += piece;
+    }
+    return lines;
   }
 
   newGuest(): Promise<GuestSide> {
@@ -268,6 +279,13 @@ function startQemu(build: QemuBuild, iommu: readonly string[]): Promise<QemuProc
       ['-device', 'pcie-root-port,id=rp3,chassis=3,addr=6'],
     ].flat(),
   });
+}
+
+/** Pages of the largest aligned power of two that begins at `page` and has `most` pages or fewer. */
+function alignedPiece(page: number, most: number): number {
+  let pages = 1;
+  while (pages * 2 <= most && page % (pages * 2) === 0) pages *= 2;
+  return pages;
 }
 
 function pagesOf(bytes: bigint): number {
