@@ -9,7 +9,7 @@ import {
   translateRadix,
   type WalkBudget,
   walkRadix,
-  WalkReport,
+  type WalkReport,
 } from '../../iommu/index.ts';
 import {
   Access,
@@ -67,11 +67,10 @@ export class AmdviRegion extends IommuRegion {
   }
 
   override invalidate(range: PageRange, index?: number): void {
-    const look = (page: number): void => {
-      this.walk({ start: page, end: page + 1 }, 0, () => true, new WalkReport(this.budget));
-    };
-    const wide = this.notifiers.length === 0 ? range : this.#spans.widen(range, this.#holes(), look);
+    const wide = this.#spans.widen(range);
     super.invalidate(wide, index);
+    // Following `range` came across a leaf that is new and has a piece elsewhere.
+    if (this.#spans.reachesBeyond(wide, range)) super.invalidate(this.#spans.widen(range), index);
   }
 
   override walk(range: PageRange, index: number, visitor: LeafVisitor, report: WalkReport): void {

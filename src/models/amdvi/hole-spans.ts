@@ -28,15 +28,8 @@ export class HoleSpans {
     }
   }
 
-  /**
-   * What an invalidation of `range` is one of. `look` walks one page, and what it comes across is noted. Noted leaves are
-   * forgotten, for the walks that follow note what is still there.
-   */
-  widen(range: PageRange, holes: readonly PageRange[], look: (page: number) => void): PageRange {
-    for (const { start, end } of holes) {
-      look(start);
-      look(end - 1);
-    }
+  /** `range` with the leaves noted so far that it touches. They are forgotten, for walks to come note what is still there. */
+  widen(range: PageRange): PageRange {
     let { start, end } = range;
     for (const leaf of this.#leaves.splice(0)) {
       if (!overlaps(leaf, range)) {
@@ -49,7 +42,14 @@ export class HoleSpans {
     return { start, end };
   }
 
-  /** At most one leaf that is there and one that was lies across an edge; more, and they are taken as one. */
+  /** Whether a leaf noted meanwhile touches `range` and reaches beyond `wide`. */
+  reachesBeyond(wide: PageRange, range: PageRange): boolean {
+    return this.#leaves.some(
+      (leaf) => overlaps(leaf, range) && (leaf.start < wide.start || leaf.end > wide.end),
+    );
+  }
+
+  /** Few leaves lie across an edge at a time; more, and they are taken as one. */
   #add(leaf: PageRange): void {
     if (this.#leaves.some(({ start, end }) => start <= leaf.start && end >= leaf.end)) return;
     if (this.#leaves.length < MOST) this.#leaves.push(leaf);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { dmaRead, dmaWrite } from '../../../src/memory/index.ts';
-import { AmdviGuest, DEVICE, DEVICE_TABLE_BASE } from './amdvi-guest.ts';
+import { AmdviGuest, DEVICE, DEVICE_TABLE_BASE, invalidateDomain, invalidatePage } from './amdvi-guest.ts';
 import { world, write } from './device-world.ts';
 import { FollowingHost } from './following-host.ts';
 import { leafText } from './observe.ts';
@@ -102,7 +102,7 @@ describe('a page across the interrupt range', () => {
   it('goes on both sides when a page on one side is invalidated', () => {
     const { guest, host, root } = across();
     guest.map(root, 3, 0xc0000, 0x40000, 0, 0);
-    guest.submit([(3n << 60n) | (1n << 32n), 0xc000_0000n]);
+    guest.submit(invalidatePage(1, 0xc0000));
 
     expect(host.mappings).toEqual([]);
     expect(host.allViolations).toEqual([]);
@@ -112,12 +112,25 @@ describe('a page across the interrupt range', () => {
     const { guest, host, root } = across();
     guest.map(root, 3, 0xc0000, 0x40000, 0, 0);
     guest.map(root, 3, 0xfe000, 0x2000, 0);
-    guest.submit([(3n << 60n) | (1n << 32n), 0x7fff_ffff_ffff_f001n]);
+    guest.submit(invalidateDomain(1));
     const before = host.mappings;
     guest.map(root, 3, 0xfe000, 0x2000, 0, 0);
-    guest.submit([(3n << 60n) | (1n << 32n), 0xff00_0000n]);
+    guest.submit(invalidatePage(1, 0xff000));
 
     expect(before).toEqual([leafText(0xfe000, 0xe00, 0, 3), leafText(0xfef00, 0x1100, 0xf00, 3)]);
     expect(host.mappings).toEqual([]);
+  });
+
+  it('appears on both sides when a page on one side is invalidated', () => {
+    const guest = new AmdviGuest();
+    const root = guest.table();
+    guest.entry(DEVICE, { root });
+    guest.start();
+    const host = new FollowingHost(guest.iommu, DEVICE);
+    guest.map(root, 3, 0xfe000, 0x2000, 0);
+    guest.submit(invalidatePage(1, 0xff000));
+
+    expect(host.mappings).toEqual([leafText(0xfe000, 0xe00, 0, 3), leafText(0xfef00, 0x1100, 0xf00, 3)]);
+    expect(host.allViolations).toEqual([]);
   });
 });
