@@ -1,4 +1,5 @@
 import {
+  EntryKind,
   IommuRegion,
   LeafBatch,
   type LeafVisitor,
@@ -111,8 +112,12 @@ export class AmdviRegion extends IommuRegion {
     switch (found.kind) {
       case 'leaf':
         return this.#permitted(request, { ...found, access: found.access as Access });
-      case 'not-present':
-        return access === Access.None ? notMapped(page) : this.#fault(request, spec.PAGE_NOT_PRESENT);
+      case 'not-present': {
+        // Nothing below the last table stands for the page.
+        const isSkipped = last?.kind === EntryKind.Table;
+        const fault = isSkipped ? spec.SKIPPED_BIT : spec.PAGE_NOT_PRESENT;
+        return access === Access.None ? notMapped(page) : this.#fault(request, fault);
+      }
       case 'fault':
         return this.#fault(request, found.fault, unreadableEntry(found, page, last, translation.root));
     }
@@ -147,6 +152,7 @@ const PASID_FAULT: DeviceTranslation = {
   fault: spec.PASID_NOT_TRANSLATED,
   entryAddress: undefined,
   domain: 0,
+  excluded: false,
   suppress: 'none',
 };
 

@@ -58,10 +58,11 @@ export class AmdviSpace implements RequesterView {
   refresh(): void {
     const translation = this.region.translation(0);
     const translated = !passesThrough(translation);
+    const excluded = translation.kind !== 'pass-through' && translation.excluded;
     this.#state.memory.topology.transaction(() => {
       this.#system.setEnabled(!translated);
       this.region.setEnabled(translated);
-      this.#exclude(translated ? this.#excluded(translation) : undefined);
+      this.#exclude(translated && excluded ? this.#state.exclusion?.range : undefined);
     });
   }
 
@@ -79,14 +80,6 @@ export class AmdviSpace implements RequesterView {
     this.#exclude(undefined);
     this.#root.remove(this.#system);
     this.#system.dispose();
-  }
-
-  /** AMD-Vi 2.1: Allow excludes the range for all devices, EX for the entry's own. */
-  #excluded(translation: DeviceTranslation): PageRange | undefined {
-    const { exclusion } = this.#state;
-    if (exclusion === undefined) return undefined;
-    const own = (translation.kind === 'tables' || translation.kind === 'identity') && translation.excluded;
-    return own || exclusion.everyDevice ? exclusion.range : undefined;
   }
 
   /** Shows system memory in `range` instead of the range of the last call. */

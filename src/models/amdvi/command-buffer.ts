@@ -34,6 +34,16 @@ interface Halt {
   readonly why: string;
 }
 
+/** What was fetched, and has yet to be completed. */
+interface Run {
+  /** Offset behind the last command that was fetched, or of the one that is in error. */
+  head: number;
+  readonly gathered: Gathered;
+  /** Offset of each wait. */
+  readonly waitsAt: number[];
+  halt: Halt | undefined;
+}
+
 /**
  * The command buffer (AMD-Vi 2.4, 3.4). One run takes every command from head to tail, does them together and, when the
  * hosts have confirmed, completes the waits among them in order. The head moves only then: registers saved meanwhile say
@@ -44,8 +54,8 @@ export class CommandBuffer implements Work {
   readonly #cursor = new PageCursor();
   /** The command as it was when it was fetched: the guest may write to it meanwhile. */
   readonly #words = new Uint32Array(spec.COMMAND_WORDS);
-  /** A run is under way, with what it has to complete. */
-  #run: { head: number; gathered: Gathered; halt: Halt | undefined } | undefined;
+  /** The run that is under way. */
+  #run: Run | undefined;
   /** CmdBufEn or IommuEn was cleared during a run. */
   #stopping = false;
 
@@ -89,31 +99,47 @@ export class CommandBuffer implements Work {
       entries: new Set(),
       everyEntry: false,
     };
-    this.#run = { head: 0, gathered, halt: undefined };
+    this.#run = { head: 0, gathered, waitsAt: [], halt: undefined };
     this.#fetch(ring, this.#run);
     entriesInvalidated(gathered.everyEntry ? 'all' : gathered.entries);
     return spaces.apply(gathered.batch);
   }
 
   complete(): void {
-    const { registers, interrupt } = this.#parts;
+    const { registers } = this.#parts;
     const run = this.#run;
     this.#run = undefined;
     if (run !== undefined) {
-      registers.set(spec.COMMAND_BUFFER_HEAD, run.head);
-      for (const wait of run.gathered.waits) {
-        if (wait.store !== undefined) this.#store(wait.store);
-        if (wait.interrupt) interrupt.raise(spec.STATUS_ComWaitInt, spec.CONTROL_ComWaitIntEn);
-      }
-      if (run.halt !== undefined) this.#halt(run.halt);
+      const { head, halt } = this.#completeWaits(run);
+      registers.set(spec.COMMAND_BUFFER_HEAD, head);
+      if (halt !== undefined) this.#halt(halt);
     }
     if (!this.#stopping) return;
     this.#stopping = false;
     registers.clear(spec.STATUS, spec.STATUS_CmdBufRun);
   }
 
+  /** In order, to the first that cannot store: processing ends there, whatever was fetched behind it. */
+  #completeWaits({ head, gathered, waitsAt, halt }: Run): Pick<Run, 'head' | 'halt'> {
+    for (const [i, { store, interrupt }] of gathered.waits.entries()) {
+      if (store !== undefined && !this.#store(store)) {
+        const address = addressOf(store.page) + BigInt(store.word * 4);
+        return {
+          head: waitsAt[i],
+          halt: {
+            flags: UNREACHABLE,
+            address,
+            why: 'a COMPLETION_WAIT stores where there is no writable RAM',
+          },
+        };
+      }
+      if (interrupt) this.#parts.interrupt.raise(spec.STATUS_ComWaitInt, spec.CONTROL_ComWaitIntEn);
+    }
+    return { head, halt };
+  }
+
   /** From head to tail, or to the first command that is in error, at which the head then stays. */
-  #fetch(ring: Ring, run: { head: number; gathered: Gathered; halt: Halt | undefined }): void {
+  #fetch(ring: Ring, run: Run): void {
     const { memory, capability, registers } = this.#parts;
     const tail = ringOffset(registers, spec.COMMAND_BUFFER_TAIL, ring);
     let fetched = -1;
@@ -122,7 +148,7 @@ export class CommandBuffer implements Work {
       const page = ring.page + (run.head >>> 12);
       const address = addressOf(page) + BigInt(run.head & 0xfff);
       if (page !== fetched && !memory.locate(page, this.#cursor)) {
-        run.halt = { flags: UNREADABLE, address, why: 'the command does not lie in RAM' };
+        run.halt = { flags: UNREACHABLE, address, why: 'the command does not lie in RAM' };
         return;
       }
       fetched = page;
@@ -136,26 +162,17 @@ export class CommandBuffer implements Work {
         };
         return;
       }
-      gather(this.#words, run.gathered);
+      if (gather(this.#words, run.gathered) === 'wait') run.waitsAt.push(run.head);
       run.head = (run.head + spec.COMMAND_BYTES) % ring.bytes;
     }
   }
 
-  #store({ page, word, lo, hi }: Store): void {
-    const { memory, observer } = this.#parts;
+  #store({ page, word, lo, hi }: Store): boolean {
     const cursor = new PageCursor();
-    if (memory.locate(page, cursor, true)) {
-      cursor.words[cursor.base + word] = lo;
-      cursor.words[cursor.base + word + 1] = hi;
-      return;
-    }
-    const address = addressOf(page) + BigInt(word * 4);
-    observer?.observe({
-      kind: 'queue-error',
-      source: 'AMD-Vi',
-      message: `a COMPLETION_WAIT names store address ${formatAddress(address)}, which is no writable RAM: nothing was written`,
-      details: { address },
-    });
+    if (!this.#parts.memory.locate(page, cursor, true)) return false;
+    cursor.words[cursor.base + word] = lo;
+    cursor.words[cursor.base + word + 1] = hi;
+    return true;
   }
 
   /** Processing stops until software clears and sets CmdBufEn (AMD-Vi 2.5.6, 2.5.7). */
@@ -175,4 +192,4 @@ export class CommandBuffer implements Work {
 }
 
 const ILLEGAL = spec.ILLEGAL_COMMAND_ERROR << 12;
-const UNREADABLE = (spec.COMMAND_HARDWARE_ERROR << 12) | (spec.ERROR_MASTER_ABORT << 9);
+const UNREACHABLE = (spec.COMMAND_HARDWARE_ERROR << 12) | (spec.ERROR_MASTER_ABORT << 9);

@@ -29,32 +29,33 @@ export interface Gathered {
   everyEntry: boolean;
 }
 
-/** Adds the command in `words`, which is legal, to `into`. */
-export function gather(words: ArrayLike<number>, into: Gathered): void {
+/** Adds the command in `words`, which is legal, to `into`; says whether it is a wait. */
+export function gather(words: ArrayLike<number>, into: Gathered): 'wait' | undefined {
   switch (spec.opcodeOf(words[1] ?? 0)) {
     case spec.COMPLETION_WAIT:
       into.waits.push(wait(words));
-      return;
+      return 'wait';
     case spec.INVALIDATE_DEVTAB_ENTRY: {
       const device = spec.readField(words, spec.INVALIDATE_DEVTAB_ENTRY_COMMAND.fields.DeviceID);
       into.batch.sources.add(device);
       into.entries.add(device);
-      return;
+      break;
     }
     case spec.INVALIDATE_IOMMU_PAGES:
       iommuPages(words, into.batch);
-      return;
+      break;
     case spec.INVALIDATE_IOTLB_PAGES:
       iotlbPages(words, into.batch);
-      return;
+      break;
     case spec.INVALIDATE_IOMMU_ALL:
       into.batch.everyStructure = true;
       into.everyEntry = true;
-      return;
+      break;
     default:
       // Interrupt tables are not cached, prefetching is a hint, and page requests are never made.
-      return;
+      break;
   }
+  return undefined;
 }
 
 /** PDE is of no use: no entry that names a table is cached. Neither are guest translations (GN). */

@@ -5,7 +5,10 @@ import type { AmdviState, Suppress } from './amdvi-state.ts';
 import { HOST_PAGE_FORMAT } from './page-format.ts';
 import * as spec from './spec/index.ts';
 
-/** How requests without PASID are translated. */
+/**
+ * How requests without PASID are translated. `excluded`: those to the exclusion range pass untranslated, because of EX or
+ * Allow. An entry that is illegal excludes nothing; TV and Mode do not matter to it.
+ */
 export type DeviceTranslation =
   | {
       readonly kind: 'fault';
@@ -13,6 +16,7 @@ export type DeviceTranslation =
       /** Byte address of the device table entry where it could not be read. */
       readonly entryAddress: bigint | undefined;
       readonly domain: number;
+      readonly excluded: boolean;
       readonly suppress: Suppress;
     }
   /** V is clear, or the IOMMU is off: addresses are used as they are, and nothing is checked. */
@@ -32,7 +36,6 @@ export type DeviceTranslation =
       readonly root: number;
       readonly levels: number;
       readonly access: Access;
-      /** EX: the exclusion range passes untranslated. */
       readonly excluded: boolean;
       readonly suppress: Suppress;
     };
@@ -74,17 +77,16 @@ export function lookupDevice(
 
   const domain = spec.readField(words, FIELDS.DomainID);
   const suppress = suppressOf(words);
-  const illegal = (fault: spec.FaultReason): DeviceTranslation => {
-    return { kind: 'fault', fault, entryAddress: undefined, domain, suppress };
+  const faulty = (fault: spec.FaultReason, excluded: boolean): DeviceTranslation => {
+    return { kind: 'fault', fault, entryAddress: undefined, domain, excluded, suppress };
   };
-  const reserved = reservedOf(state.capability);
-  if (reserved.some((mask, i) => (words[i] & mask) !== 0)) return illegal(spec.ENTRY_RESERVED_BIT);
-  if ((words[0] & spec.DTE_TV) === 0) return illegal(spec.TRANSLATION_INVALID);
+  if (anyReserved(state, words, 0)) return faulty(spec.ENTRY_RESERVED_BIT, false);
+  const excluded = isExcluded(state, words);
+  if ((words[0] & spec.DTE_TV) === 0) return faulty(spec.TRANSLATION_INVALID, excluded);
   const levels = spec.readField(words, FIELDS.Mode);
-  if (levels > spec.hostLevels(state.capability.HATS)) return illegal(spec.ENTRY_MODE);
+  if (levels > spec.hostLevels(state.capability.HATS)) return faulty(spec.ENTRY_MODE, excluded);
 
   const access = ((words[1] >>> spec.PTE_ACCESS_SHIFT_HI) & 3) as Access;
-  const excluded = spec.readField(words, FIELDS.EX) === 1;
   if (levels === spec.MODE_NO_TRANSLATION) return { kind: 'identity', domain, access, excluded, suppress };
   const root = spec.readField(words, FIELDS.HostPageTableRootPtr);
   return { kind: 'tables', domain, root, levels, access, excluded, suppress };
@@ -111,16 +113,24 @@ export function blockedInterrupt(state: AmdviState, requester: RequesterId): Blo
     return { fault: spec.INTERRUPT_ENTRY_UNREADABLE, entryAddress: addressOf(at.table) + BigInt(at.offset) };
   }
   if (spec.readField(words, FIELDS.IV) === 0) return undefined;
+  if (anyReserved(state, words, HALF))
+    return { fault: spec.INTERRUPT_ENTRY_ILLEGAL, entryAddress: undefined };
   const control = spec.readField(words, FIELDS.IntCtl);
   if (control === spec.INT_CTL_ABORT) return { fault: spec.INTERRUPT_BLOCKED, entryAddress: undefined };
   if (control !== spec.INT_CTL_RESERVED) return undefined;
-  return { fault: spec.INTERRUPT_CONTROL_RESERVED, entryAddress: undefined };
+  return { fault: spec.INTERRUPT_ENTRY_ILLEGAL, entryAddress: undefined };
 }
 
 const PASS_THROUGH: DeviceTranslation = { kind: 'pass-through' };
 
 function faultOf(fault: spec.FaultReason, entryAddress?: bigint): DeviceTranslation {
-  return { kind: 'fault', fault, entryAddress, domain: 0, suppress: 'none' };
+  return { kind: 'fault', fault, entryAddress, domain: 0, excluded: false, suppress: 'none' };
+}
+
+/** Allow excludes the exclusion range for all devices, EX for the entry's own. */
+function isExcluded({ exclusion }: AmdviState, words: Uint32Array): boolean {
+  if (exclusion === undefined) return false;
+  return exclusion.everyDevice || spec.readField(words, FIELDS.EX) === 1;
 }
 
 function suppressOf(words: Uint32Array): Suppress {
@@ -148,6 +158,16 @@ function read(
   if (!state.memory.locate(table, cursor)) return undefined;
   const first = cursor.base + offset / 4;
   return cursor.words.subarray(first, first + spec.DEVICE_TABLE_ENTRY_WORDS);
+}
+
+/** Words of either half of an entry: the first is about DMA and valid with V, the second about interrupts and valid with IV. */
+const HALF = 4;
+
+/** Whether a reserved bit is set in the half of an entry that begins at word `first`. */
+function anyReserved({ capability }: AmdviState, words: Uint32Array, first: number): boolean {
+  const reserved = reservedOf(capability);
+  for (let i = first; i < first + HALF; i++) if ((words[i] & reserved[i]) !== 0) return true;
+  return false;
 }
 
 /** Masks by IOMMU: a lookup must not build them anew. */

@@ -160,12 +160,17 @@ describe('COMPLETION_WAIT', () => {
     expect(guest.status & COM_WAIT_INT).toBe(COM_WAIT_INT);
   });
 
-  it('that cannot store is complete nevertheless, and reported', () => {
-    const { guest } = running();
-    guest.submit([(1n << 60n) | 1n | 0x7fff_f000n, 5n], wait(6n));
+  it('that cannot store stops the buffer at it with a COMMAND_HARDWARE_ERROR', () => {
+    const { guest, host, root } = running();
+    guest.map(root, 3, 0x1000, 1, 0, 0);
+    const before = wait(5n, 1);
+    guest.submit(before, [(1n << 60n) | 1n | 0x7fff_f008n, 5n], invalidatePage(5, 0x1000), wait(6n));
 
-    expect(guest.stored()).toBe(6n);
-    expect(guest.observed.map(({ kind }) => kind)).toEqual(['queue-error']);
+    expect([guest.stored(1), guest.stored()]).toEqual([5n, 0n]);
+    expect(guest.read(COMMAND_HEAD)).toBe(0x10n);
+    expect(guest.status & CMD_BUF_RUN).toBe(0);
+    expect(guest.takeEvents()).toEqual([[0x62n << 56n, 0x7fff_f008n]]);
+    expect(host.takeLog()).toEqual(['unmap 1000+1']);
   });
 
   it('completes only when every host behind what was asked before has confirmed', async () => {

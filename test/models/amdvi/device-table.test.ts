@@ -85,6 +85,13 @@ describe('an entry', () => {
     expect(guest.takeEvents()).toEqual([[(0x10a0n << 48n) | BigInt(DEVICE), 0x8000n]]);
   });
 
+  it('with a reserved bit among its interrupt fields is none to DMA', () => {
+    const guest = world({});
+    guest.rawEntry(DEVICE, [0x3n | (3n << 61n), 0n, 1n << 59n, 1n]);
+
+    expect(write(guest, 0x8000n)).toBe('done');
+  });
+
   it('beyond the end of the table is none', () => {
     const guest = world({});
     guest.write(DEVICE_TABLE_BASE, BigInt(DEVICE_TABLE * 4096) | 3n);
@@ -180,6 +187,16 @@ describe('the exclusion range', () => {
     ]);
     expect([guest.peek(0x800, 0), guest.peek(0x900, 0)]).toEqual([7n, 0n]);
     expect([guest.peek(0x801, 0), guest.peek(0x902, 0)]).toEqual([7n, 7n]);
+  });
+
+  it.each([
+    { what: 'without TV', fields: { tv: false }, outcome: 'done' },
+    { what: 'with Mode 7', fields: { mode: 7 }, outcome: 'done' },
+    { what: 'with a reserved bit', fields: { root: 2 ** 51 }, outcome: '1080' },
+  ])('of an entry $what is $outcome', ({ fields, outcome }) => {
+    const guest = excluded({ ex: true, ...fields }, 3n);
+
+    expect(write(guest, 0x80_0000n)).toBe(outcome);
   });
 
   it('is translated for a device whose entry has no EX', () => {

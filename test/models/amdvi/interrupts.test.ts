@@ -35,6 +35,14 @@ describe('interrupts of devices', () => {
     expect(guest.takeEvents()).toEqual([[(0x10a8n << 48n) | BigInt(DEVICE), ADDRESS]]);
   });
 
+  it('with a reserved bit among the interrupt fields are an illegal entry', () => {
+    const guest = world({ v: false });
+    guest.rawEntry(DEVICE, [0n, 0n, 1n | (1n << 60n) | (1n << 59n), 0n]);
+
+    expect(write(guest, ADDRESS)).toBe('device-refused');
+    expect(guest.takeEvents()).toEqual([[(0x10a8n << 48n) | BigInt(DEVICE), ADDRESS]]);
+  });
+
   it('of a device without an entry are an illegal entry', () => {
     const guest = world({});
 

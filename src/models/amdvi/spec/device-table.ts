@@ -107,7 +107,8 @@ export const INT_CTL_REMAP = 0b10;
 export const INT_CTL_RESERVED = 0b11;
 
 /**
- * Reserved bits of a valid entry's words: one that is set makes the entry illegal. Bits of features that are not
+ * Reserved bits of an entry's words: one that is set makes the entry illegal, in words 0 to 3 while V is set, in words 4 to 7
+ * while IV is. Bits of features that are not
  * modelled are reserved like those of features that the IOMMU lacks: accessed and dirty flags in host tables (HAD),
  * enhanced page requests (GPRP) and guest translation of requests without PASID (GIoV).
  */

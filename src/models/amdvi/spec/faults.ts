@@ -73,8 +73,14 @@ export const BEYOND_TABLES: FaultReason = fault(
   0,
   'the address is beyond what the tables translate',
 );
-/** An entry is not present, or the address has a bit set that a skipped level stands for. */
+/** An entry is not present. */
 export const PAGE_NOT_PRESENT: FaultReason = fault(event.IO_PAGE_FAULT, 0, 'the page is not present');
+/** The address has a bit set that belongs to a level which the tables skip. */
+export const SKIPPED_BIT: FaultReason = fault(
+  event.IO_PAGE_FAULT,
+  PR,
+  'the address has a bit set that belongs to a level which the tables skip',
+);
 /** The device table entry and the levels together do not permit the access. */
 export const NO_PERMISSION: FaultReason = fault(
   event.IO_PAGE_FAULT,
@@ -105,11 +111,11 @@ export const INTERRUPT_BEYOND_TABLE: FaultReason = fault(
   I,
   'the device table is too short to hold an entry of the device that sends this interrupt',
 );
-/** IntCtl holds its reserved value. */
-export const INTERRUPT_CONTROL_RESERVED: FaultReason = fault(
+/** IntCtl holds its reserved value, or a reserved bit of the half about interrupts is set. */
+export const INTERRUPT_ENTRY_ILLEGAL: FaultReason = fault(
   event.ILLEGAL_DEV_TABLE_ENTRY,
   I | RZ,
-  'the device table entry has a reserved IntCtl',
+  'the device table entry has a reserved IntCtl or a reserved bit set among its interrupt fields',
 );
 /** The device table entry of a device that sends an interrupt does not lie in RAM. */
 export const INTERRUPT_ENTRY_UNREADABLE: FaultReason = fault(
