@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Machine, type PluggedDevice } from '../../../src/machine/index.ts';
 import { RecordingHost } from '../../scenarios/recording-host.ts';
-import { AmdviGuest, invalidateEntry, invalidatePage, wait } from './amdvi-guest.ts';
+import { AmdviGuest, invalidateDomain, invalidateEntry, invalidatePage, wait } from './amdvi-guest.ts';
 
 interface World {
   readonly guest: AmdviGuest;
@@ -31,7 +31,7 @@ describe('a device behind AMD-Vi', () => {
     expect(host.take()).toEqual(['map 1000+1>800 rw', 'map 1001+1>801 rw']);
   });
 
-  it('hears nothing of an entry rewritten as it was', async () => {
+  it('R14: hears nothing of an entry rewritten as it was', async () => {
     const { guest, root, host } = await plugged();
     host.take();
     guest.entry(0x40, { root, domain: 5 });
@@ -50,6 +50,38 @@ describe('a device behind AMD-Vi', () => {
     await guest.iommu.settled();
 
     expect(host.take()).toEqual(['unmap 1000+1', 'map 1002+1>802 rw']);
+  });
+
+  it('R6: loses what the guest invalidated of a table that is gone, and the rest with the domain', async () => {
+    const { guest, root, host } = await plugged();
+    host.take();
+    const upper = guest.tableAt(root, 3, 0x1000, 2);
+    guest.poke(upper, 8, 0n);
+    guest.submit(invalidatePage(5, 0x1001), wait(1n));
+    await guest.iommu.settled();
+    const first = host.take();
+    guest.submit(invalidateDomain(5), wait(2n));
+    await guest.iommu.settled();
+
+    expect(first).toEqual(['unmap 1001+1']);
+    expect(host.take()).toEqual(['unmap 1000+1']);
+    expect(guest.stored()).toBe(2n);
+  });
+
+  it('R7: that is switched to translation loses RAM in one unmap and gets one map for each page', async () => {
+    const { guest, root, host } = await plugged();
+    guest.entry(0x40, { v: false });
+    guest.submit(invalidateEntry(0x40));
+    await guest.iommu.settled();
+    const direct = host.held;
+    host.take();
+    guest.entry(0x40, { root, domain: 5 });
+    guest.submit(invalidateEntry(0x40), wait(1n));
+    await guest.iommu.settled();
+
+    expect(direct).toEqual(['0+4000>0 rw']);
+    expect(host.take()).toEqual(['unmap 0+4000', 'map 1000+1>800 rw', 'map 1001+1>801 rw']);
+    expect(host.refusals).toEqual([]);
   });
 
   it('is cut off when its host is full, and the guest is told by an event', async () => {
