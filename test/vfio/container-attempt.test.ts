@@ -337,3 +337,94 @@ test('ending an attempt twice does nothing, and a refusal after its end is a qua
 
   expect(container.state.kind).toBe('quarantined');
 });
+
+test('what a host refuses counts for nothing in its limit', async () => {
+  const world = new World();
+  const { inner, host } = await plug(
+    world,
+    { strictness: 'vfio-user', answers: 'later' },
+    { maxMappings: 2 },
+  );
+  for (let i = 0; i < 3; i++) {
+    const attempt = openAttempt([world.space]);
+    refuseNth(host, 1);
+    world.iommu.map(0x20, 4, HIGH.start);
+    await world.space.barrier();
+    world.iommu.unmap(0x20, 4);
+    await world.space.barrier();
+    attempt.end();
+  }
+
+  const attempt = openAttempt([world.space]);
+  world.iommu.map(0x20, 1, HIGH.start);
+  world.iommu.map(0x21, 1, HIGH.start);
+  world.iommu.map(0x22, 1, HIGH.start);
+  await world.space.barrier();
+
+  expect(held(inner)).toEqual(['20+1 -> 400 3', '21+1 -> 400 3']);
+  expect(attempt.refusals.length).toBe(1);
+});
+
+test('a mapping that takes the place of a refused one is taken back when it goes', async () => {
+  const world = new World();
+  const { inner, host, container } = await plugTold(world, 'vfio-user');
+  const attempt = openAttempt([world.space]);
+  refuseNth(host, 1);
+  world.iommu.map(0x20, 1, HIGH.start);
+  const first = world.space.barrier();
+  // Something is on its way when the answer comes, so another follows.
+  world.iommu.map(0x30, 1, HIGH.start);
+  host.answer();
+  await turn();
+  world.iommu.map(0x20, 1, HIGH.start + 1);
+  world.iommu.unmap(0x20, 1);
+  host.answer();
+  await first;
+  const last = world.space.barrier();
+  host.answer();
+  await last;
+  attempt.end();
+
+  expect(held(inner)).toEqual(['30+1 -> 400 3']);
+  expect(container.state.kind).toBe('attached');
+});
+
+test('a mapping that was replaced before its refusal came is not mistaken for the other', async () => {
+  const world = new World();
+  const { inner, host, container } = await plugTold(world, 'type1');
+  const attempt = openAttempt([world.space]);
+  refuseNth(host, 1);
+  world.iommu.map(0x20, 1, HIGH.start);
+  const first = world.space.barrier();
+  world.iommu.unmap(0x20, 1);
+  world.iommu.map(0x20, 1, HIGH.start + 1);
+  host.answer();
+  await turn();
+  host.answer();
+  await first;
+  attempt.end();
+
+  expect(held(inner)).toEqual([]);
+  expect(container.state.kind).toBe('quarantined');
+});
+
+/** A device whose host answers when told. */
+async function plugTold(world: World, strictness: HostStrictness): Promise<Plugged> {
+  const inner = new MemoryHostIommu({ strictness });
+  const host = new DelayedHostIommu(inner, { answers: 'when-told' });
+  const container = world.container(host);
+  world.iommu.put(0x10, 1, HIGH.start);
+  const plugged = container.attach();
+  host.answer();
+  await plugged;
+  world.iommu.unmap(0x10, 1);
+  const empty = world.space.barrier();
+  host.answer();
+  await empty;
+  return { inner, host, container };
+}
+
+/** Lets everything happen that has been answered. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
