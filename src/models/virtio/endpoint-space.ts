@@ -7,10 +7,8 @@ import {
   PAGES_END,
   type PageRange,
 } from '../../memory/index.ts';
+import { readLittleEndian, type SendInterrupt } from '../send-interrupt.ts';
 import { type TranslationState, VirtioRegion } from './virtio-region.ts';
-
-/** Takes a message-signalled interrupt of an endpoint: a DWORD `data` written to the byte address `address`. Must not throw. */
-export type SendInterrupt = (address: bigint, data: number) => void;
 
 /** How the space of an endpoint is set up. */
 export interface EndpointSpaceOptions {
@@ -79,7 +77,7 @@ function doorbellRegion(name: string, pages: PageRange, send: SendInterrupt | un
     read: () => false,
     write: (offset, data) => {
       if (data.length !== 4 || offset % 4 !== 0) return false;
-      send?.(base + BigInt(offset), new DataView(data.buffer, data.byteOffset).getUint32(0, true));
+      send?.(base + BigInt(offset), readLittleEndian(data));
       return true;
     },
   });

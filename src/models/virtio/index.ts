@@ -7,6 +7,7 @@
 export { Domain, type EndpointId } from './domain-table.ts';
 export * from './endpoint-space.ts';
 export { DEFAULT_FEATURES, type VirtioIommuOptions } from './options.ts';
+export type { SendInterrupt } from '../send-interrupt.ts';
 export * as spec from './spec/index.ts';
 export * from './virtio-device.ts';
 export * from './virtio-iommu.ts';

@@ -1,6 +1,6 @@
 import type { RequesterId, WalkBudget } from '../../iommu/index.ts';
 import { type AddressSpace, type Observer, PAGE_SIZE, type PageRange } from '../../memory/index.ts';
-import type { SendInterrupt } from './endpoint-space.ts';
+import type { SendInterrupt } from '../send-interrupt.ts';
 import * as spec from './spec/index.ts';
 
 /** What a device is built from. */

@@ -7,6 +7,7 @@ import {
   MemoryTopology,
   type ObservedEvent,
   PAGES_END,
+  type RamBlock,
   RamRegion,
 } from '../../../src/memory/index.ts';
 import { spec, VirtioIommu, type VirtioIommuOptions } from '../../../src/models/virtio/index.ts';
@@ -37,7 +38,7 @@ export interface Reply {
 /** Guest memory, a virtio IOMMU, and a driver that is simple and obedient unless a test makes it not so. */
 export class Guest {
   readonly memory: AddressSpace;
-  readonly ram: RamRegion = new RamRegion('RAM', new DenseRamBlock(RAM_PAGES));
+  readonly ram: RamRegion;
   readonly system: ContainerRegion = new ContainerRegion('system', PAGES_END);
   readonly iommu: VirtioIommu;
   readonly requests: Ring;
@@ -52,7 +53,12 @@ export class Guest {
   #slot = 0;
   #eventSlot = 0;
 
-  constructor(options: Omit<VirtioIommuOptions, 'memory'> = {}) {
+  /** `ram` is what guest-physical memory has from address 0 on, 16 MiB at the least. */
+  constructor(
+    options: Omit<VirtioIommuOptions, 'memory'> = {},
+    ram: RamBlock = new DenseRamBlock(RAM_PAGES),
+  ) {
+    this.ram = new RamRegion('RAM', ram);
     this.system.add(this.ram, 0);
     this.memory = new AddressSpace('system', this.system, new MemoryTopology());
     const observer = { observe: (event: ObservedEvent) => void this.observed.push(event) };
