@@ -1,3 +1,4 @@
+import type { PageRange } from '../../../src/memory/index.ts';
 import { spec } from '../../../src/models/virtio/index.ts';
 
 /** What one MAP request asked for. */
@@ -55,16 +56,19 @@ export class NaiveIommu {
     }
   }
 
-  /** Where each page of `endpoint` leads, with its access, when RAM ends at page `ram`. */
-  reach(endpoint: number, ram: number): Map<number, string> {
+  /** Where each page of `endpoint` leads, with its access, when these pages are RAM. */
+  reach(endpoint: number, ram: readonly PageRange[]): Map<number, string> {
     const reached = new Map<number, string>();
     const domain = [...this.domains.values()].find(({ endpoints }) => endpoints.has(endpoint));
     if (domain?.isBypass ?? this.bypass) {
-      for (let page = 0; page < ram; page++) reached.set(page, `${page} 3`);
+      for (const { start, end } of ram) {
+        for (let page = start; page < end; page++) reached.set(page, `${page} 3`);
+      }
     }
     for (const [page, { start, target, flags }] of domain?.pages ?? []) {
       const to = target + page - start;
-      if (to < ram && (flags & 3) !== 0) reached.set(page, `${to} ${flags & 3}`);
+      const isRam = ram.some((range) => range.start <= to && to < range.end);
+      if (isRam && (flags & 3) !== 0) reached.set(page, `${to} ${flags & 3}`);
     }
     return reached;
   }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { DenseRamBlock, RamRegion } from '../../../src/memory/index.ts';
 import { spec } from '../../../src/models/virtio/index.ts';
 import { type HostStrictness, MemoryHostIommu, type VfioContainer } from '../../../src/vfio/index.ts';
 import { type Answers, DelayedHostIommu } from '../../vfio/delayed-host.ts';
@@ -9,7 +10,9 @@ import { NaiveIommu } from './naive-iommu.ts';
 
 const domains = fc.integer({ min: 1, max: 3 });
 const endpoints = fc.integer({ min: 8, max: 10 });
-const targets = fc.constantFrom(0, 0x20, RAM_PAGES - 4, RAM_PAGES + 8);
+/** RAM that comes and goes, at the end of the RAM that stays. */
+const DIMM = { start: RAM_PAGES, end: RAM_PAGES + 8 };
+const targets = fc.constantFrom(0, 0x20, DIMM.start - 4, DIMM.start, DIMM.end - 2, DIMM.end + 8);
 
 const requests: fc.Arbitrary<spec.Request> = fc.oneof(
   {
@@ -47,7 +50,7 @@ type Step =
   | { readonly do: 'fail'; readonly endpoint: number; readonly after: number; readonly failures: number }
   | { readonly do: 'plug' | 'unplug'; readonly endpoint: number }
   | { readonly do: 'bypass'; readonly value: number }
-  | { readonly do: 'reset' };
+  | { readonly do: 'reset' | 'dimm' };
 
 function stepsOf(faults: number): fc.Arbitrary<Step> {
   return fc.oneof(
@@ -71,6 +74,7 @@ function stepsOf(faults: number): fc.Arbitrary<Step> {
     },
     { weight: 1, arbitrary: fc.nat(1).map((value): Step => ({ do: 'bypass', value })) },
     { weight: 1, arbitrary: fc.constant<Step>({ do: 'reset' }) },
+    { weight: 1, arbitrary: fc.constant<Step>({ do: 'dimm' }) },
   );
 }
 
@@ -85,6 +89,7 @@ class Run {
   readonly guest: Guest = Guest.started();
   readonly naive: NaiveIommu = new NaiveIommu(true);
   readonly devices: Map<number, Device> = new Map();
+  readonly #dimm: RamRegion = new RamRegion('DIMM', new DenseRamBlock(DIMM.end - DIMM.start));
   readonly #strictness: HostStrictness;
   readonly #answers: Answers;
   readonly #maxMappings: number;
@@ -94,6 +99,8 @@ class Run {
     this.#strictness = strictness;
     this.#answers = answers;
     this.#maxMappings = maxMappings;
+    this.#dimm.setEnabled(false);
+    this.guest.system.add(this.#dimm, DIMM.start);
   }
 
   /** Requests that hosts refused. */
@@ -120,6 +127,11 @@ class Run {
         this.naive.bypass = step.value === 1;
         await this.guest.iommu.settled();
         return;
+      case 'dimm':
+        this.#dimm.setEnabled(!this.#dimm.enabled);
+        await this.guest.memory.barrier();
+        for (const endpoint of this.devices.keys()) await this.guest.iommu.addressSpace(endpoint).barrier();
+        return;
       case 'reset':
         await this.#reset();
     }
@@ -127,11 +139,10 @@ class Run {
 
   /** Where a host disagrees with the naive device. A device that is cut off must hold nothing. */
   differences(): string[] {
+    const ram = [{ start: 0, end: RAM_PAGES }, ...(this.#dimm.enabled ? [DIMM] : [])];
     return [...this.devices].flatMap(([endpoint, { inner, container }]) => {
       const reach =
-        container.state.kind === 'attached'
-          ? this.naive.reach(endpoint, RAM_PAGES)
-          : new Map<number, string>();
+        container.state.kind === 'attached' ? this.naive.reach(endpoint, ram) : new Map<number, string>();
       const found = new Map<number, string>();
       for (const { iova, pages, target, access } of inner.mappings()) {
         for (let i = 0; i < pages; i++) found.set(iova + i, `${target + i} ${access}`);
