@@ -46,7 +46,8 @@ const requests: fc.Arbitrary<spec.Request> = fc.oneof(
 );
 
 type Step =
-  | { readonly do: 'requests'; readonly requests: spec.Request[] }
+  /** With `dimm`, RAM comes or goes while hosts have yet to answer. */
+  | { readonly do: 'requests'; readonly requests: spec.Request[]; readonly dimm: boolean }
   | { readonly do: 'fail'; readonly endpoint: number; readonly after: number; readonly failures: number }
   | { readonly do: 'plug' | 'unplug'; readonly endpoint: number }
   | { readonly do: 'bypass'; readonly value: number }
@@ -57,8 +58,11 @@ function stepsOf(faults: number): fc.Arbitrary<Step> {
     {
       weight: 12,
       arbitrary: fc
-        .array(requests, { minLength: 1, maxLength: 6 })
-        .map((list): Step => ({ do: 'requests', requests: list })),
+        .record({
+          requests: fc.array(requests, { minLength: 1, maxLength: 6 }),
+          dimm: fc.integer({ min: 0, max: 9 }).map((chance) => chance === 9),
+        })
+        .map((step): Step => ({ do: 'requests', ...step })),
     },
     {
       weight: faults,
@@ -111,7 +115,7 @@ class Run {
   async step(step: Step): Promise<void> {
     switch (step.do) {
       case 'requests':
-        return this.#request(step.requests);
+        return this.#request(step.requests, step.dimm);
       case 'fail': {
         this.devices.get(step.endpoint)?.refuser.refuse(step.after, step.failures);
         return;
@@ -128,10 +132,8 @@ class Run {
         await this.guest.iommu.settled();
         return;
       case 'dimm':
-        this.#dimm.setEnabled(!this.#dimm.enabled);
-        await this.guest.memory.barrier();
-        for (const endpoint of this.devices.keys()) await this.guest.iommu.addressSpace(endpoint).barrier();
-        return;
+        this.#toggle();
+        return this.#confirmed();
       case 'reset':
         await this.#reset();
     }
@@ -162,10 +164,21 @@ class Run {
     }
   }
 
-  async #request(list: readonly spec.Request[]): Promise<void> {
+  #toggle(): void {
+    this.#dimm.setEnabled(!this.#dimm.enabled);
+  }
+
+  async #confirmed(): Promise<void> {
+    await this.guest.memory.barrier();
+    for (const endpoint of this.devices.keys()) await this.guest.iommu.addressSpace(endpoint).barrier();
+  }
+
+  async #request(list: readonly spec.Request[], dimm: boolean): Promise<void> {
     const numbers = list.map((request) => this.guest.queue(spec.encodeRequest(request), 4));
     this.guest.iommu.device.notify(spec.REQUESTQ);
+    if (dimm) this.#toggle();
     await this.guest.iommu.settled();
+    await this.#confirmed();
     for (const [i, request] of list.entries()) {
       const status = this.guest.reply(numbers[i])?.status;
       const refused = request.type === spec.T_MAP ? spec.S_NOMEM : spec.S_UNSUPP;
