@@ -7,7 +7,13 @@ import { DEFAULT_LEAVES } from './maps/maps-listing.ts';
 import { listAsText } from './maps/maps-text.ts';
 import type { Session } from './terminal/session.ts';
 import { openSource } from './source/source.ts';
-import { addGuestOptions, CORE_HELP, type GuestOptions, SOURCE_HELP } from './source/source-options.ts';
+import {
+  addGuestOptions,
+  CORE_HELP,
+  type GuestOptions,
+  SOURCE_HELP,
+  sourceOptions,
+} from './source/source-options.ts';
 
 interface MapsOptions extends GuestOptions {
   readonly requester?: RequesterId;
@@ -35,7 +41,7 @@ export function mapsCommand(session: Session): Command {
   return addGuestOptions(command)
     .addHelpText('after', HELP)
     .action(async (path: string, options: MapsOptions) => {
-      const source = await openSource(path, options);
+      const source = await openSource(path, sourceOptions(options));
       const { requester, pasid, budget: leaves, all = false } = options;
       const list = options.json === true ? listAsJson : listAsText;
       session.exitCode = await list(session.io, { source, requester, pasid, leaves, all });

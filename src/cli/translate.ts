@@ -1,13 +1,18 @@
 import { type Command, createCommand, Option } from 'commander';
 import type { RequesterId } from '../iommu/index.ts';
-import { Access } from '../memory/index.ts';
+import { Access, pageOf } from '../memory/index.ts';
 import { addressArgument, requesterArgument } from './terminal/arguments.ts';
 import { ExitCode } from './terminal/exit-codes.ts';
 import { outcomeOf, type Request } from './translate/outcome.ts';
 import type { Session } from './terminal/session.ts';
 import { openSource } from './source/source.ts';
-import { addGuestOptions, CORE_HELP, type GuestOptions, SOURCE_HELP } from './source/source-options.ts';
-import { traceRequest } from './translate/trace.ts';
+import {
+  addGuestOptions,
+  CORE_HELP,
+  type GuestOptions,
+  SOURCE_HELP,
+  sourceOptions,
+} from './source/source-options.ts';
 import { type Translated, translationJson, translationText } from './translate/translate-report.ts';
 
 interface TranslateOptions extends GuestOptions {
@@ -45,12 +50,12 @@ export function translateCommand(session: Session): Command {
     .addHelpText('after', HELP)
     .action(async (path: string, iova: bigint, options: TranslateOptions) => {
       const { io } = session;
-      const source = await openSource(path, options);
+      const source = await openSource(path, sourceOptions(options));
       const { requester, pasid } = options;
       const request: Request = { requester, pasid, iova, access: ACCESS[options.access] };
       // Traced first: an access sets flags in the tables, and the trace is to show them as they were found.
-      const trace = traceRequest(source.iommu, request);
-      const translated: Translated = { source, request, trace, outcome: outcomeOf(source.iommu, request) };
+      const trace = source.unit.trace(requester, pasid, pageOf(iova));
+      const translated: Translated = { source, request, trace, outcome: outcomeOf(source.unit, request) };
       await io.out(options.json === true ? translationJson(translated) : translationText(translated, io));
       const { kind } = translated.outcome;
       session.exitCode = kind === 'fault' || kind === 'interrupt' ? ExitCode.Different : ExitCode.Ok;

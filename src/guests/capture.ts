@@ -65,6 +65,8 @@ export class Capture {
   /** Requester IDs that {@link mappings} can list, ascending. */
   readonly requesters: readonly string[];
   readonly qemuTiming: QemuTiming | undefined;
+  /** Whether {@link events} has something to give. */
+  readonly hasEvents: boolean;
 
   readonly #files: CaptureFilesJson;
   readonly #listings: ReadonlyMap<string, { readonly field: string; readonly name: string }>;
@@ -85,6 +87,7 @@ export class Capture {
     this.pci = json.pci.map(capturedFunction);
     this.plugRequester = json.plug?.requester.toLowerCase() ?? null;
     this.qemuTiming = json.qemuTiming;
+    this.hasEvents = json.files.events !== undefined;
     this.#files = json.files;
     const listings = new Map<string, { field: string; name: string }>();
     for (const [requester, name] of Object.entries(json.files.mappingsByRequester ?? {})) {

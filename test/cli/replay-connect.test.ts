@@ -104,11 +104,13 @@ async function recorded(capture: string): Promise<Held[]> {
   const recording = await readCapture(folderOf(capture));
   const requester = recording.eventsRequester ?? recording.requesters[0] ?? '';
   const listing = (await recording.finalMappings()) ?? (await recording.mappings(requester)) ?? [];
-  return [...holdable(listing, open.memory.view)].map(({ iova, pages, target, access }) => {
-    const section = open.memory.view.find(target);
-    const page = section === undefined ? target : target - section.start + section.offset;
-    return { iova: addressOf(iova), size: bytesOf(pages), offset: addressOf(page), access };
-  });
+  return [...holdable(listing, open.memory.view, open.unit.interrupts?.range)].map(
+    ({ iova, pages, target, access }) => {
+      const section = open.memory.view.find(target);
+      const page = section === undefined ? target : target - section.start + section.offset;
+      return { iova: addressOf(iova), size: bytesOf(pages), offset: addressOf(page), access };
+    },
+  );
 }
 
 interface HeldRun {

@@ -1,24 +1,18 @@
 /** Faults in words. @module */
 import { formatRequesterId, type RequesterId, type WalkReport } from '../../iommu/index.ts';
 import { formatPage, formatRange } from '../../memory/index.ts';
-import { faultReason } from '../../models/vtd/index.ts';
+import { faultLine } from '../models/fault-words.ts';
+import type { OpenIommu } from '../models/guest-model.ts';
 import type { SharedBudget } from './maps-listing.ts';
 import { formatCount, plural } from '../terminal/text.ts';
 
-/** `LCT.2 (0x02): The context entry is not present.` */
-export function faultText(code: number): string {
-  const known = faultReason(code);
-  const number = `0x${code.toString(16).padStart(2, '0')}`;
-  return known === undefined ? `fault reason ${number}` : `${known.condition} (${number}): ${known.text}`;
-}
-
 /** The table faults that a walk met, a line each under a heading; no line when there are none. */
-export function tableFaultLines(report: WalkReport): string[] {
+export function tableFaultLines(report: WalkReport, unit: OpenIommu): string[] {
   const { faultCount, faults } = report;
   if (faultCount === 0) return [];
   const lines = faults.map(
     ({ iova, pages, fault }) =>
-      `  ${formatRange({ start: iova, end: iova + pages })}: ${faultText(fault.code)}`,
+      `  ${formatRange({ start: iova, end: iova + pages })}: ${faultLine(unit.describeFault(fault))}`,
   );
   if (faultCount > faults.length) lines.push(`  ... and ${formatCount(faultCount - faults.length)} more`);
   return [`${plural(faultCount, 'table fault')}; what they hide is not mapped:`, ...lines];

@@ -1,5 +1,6 @@
 import { formatRequesterId, type Mapping } from '../../iommu/index.ts';
-import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
+import { faultLine } from '../models/fault-words.ts';
+import { cutText, requesterRange, tableFaultLines } from './fault-text.ts';
 import { ExitCode } from '../terminal/exit-codes.ts';
 import type { CommandIo } from '../terminal/io.ts';
 import { mappingChunks } from './mapping-chunks.ts';
@@ -12,9 +13,9 @@ import { formatPerm, jsonBytes, plural } from '../terminal/text.ts';
 export async function listAsJson(io: CommandIo, request: ListingRequest): Promise<ExitCode> {
   const { source, requester: only, pasid } = request;
   const remarks = new Remarks(io);
-  const state = source.iommu;
-  if (!state.translationEnabled) {
-    remarks.add('translation is off (GSTS_REG.TES is 0): every request reaches guest memory as it is');
+  const { unit } = source;
+  if (unit.off !== undefined) {
+    remarks.add(`translation is off (${unit.off}): every request reaches guest memory as it is`);
     return ExitCode.Ok;
   }
   const progress = new Progress(io);
@@ -22,16 +23,16 @@ export async function listAsJson(io: CommandIo, request: ListingRequest): Promis
   let listed = 0;
   /** Which requester's table faults have been told, by tables. */
   const faulty = new Map<string, string>();
-  for (const finding of chosenRequesters(state, only, pasid)) {
+  for (const finding of chosenRequesters(unit, only, pasid)) {
     if (finding.kind === 'blocked') {
-      remarks.add(`${requesterRange(finding.first, finding.last)}: ${faultText(finding.code)}`);
+      remarks.add(`${requesterRange(finding.first, finding.last)}: ${faultLine(finding.fault)}`);
       continue;
     }
     const { requester, translation } = finding;
     const name = formatRequesterId(requester);
-    if (translation.kind === 'fault') remarks.add(`${name}: ${faultText(translation.code)}`);
+    if (translation.kind === 'fault') remarks.add(`${name}: ${faultLine(translation.fault)}`);
     if (translation.kind === 'pass-through') remarks.add(`${name}: passes through, without tables`);
-    const walk = leafWalk(state, requester, pasid, translation);
+    const walk = leafWalk(unit, requester, pasid, translation);
     if (walk === undefined) continue;
     const report = budget.report();
     const ending = only === undefined ? `,"requester":"${name}"}\n` : '}\n';
@@ -42,7 +43,7 @@ export async function listAsJson(io: CommandIo, request: ListingRequest): Promis
     }
     progress.clear();
     budget.spend(report);
-    const faults = tableFaultLines(report);
+    const faults = tableFaultLines(report, unit);
     if (faults.length > 0) {
       const key = tablesKey(translation);
       const before = key === undefined ? undefined : faulty.get(key);

@@ -1,13 +1,8 @@
 /** What the listing of a guest's mappings goes through: requesters, one after the other, within one budget. @module */
 import { type RequesterId, type WalkBudget, WalkReport } from '../../iommu/index.ts';
-import {
-  lookupRequest,
-  type RemappingState,
-  type RequestTranslation,
-  VtdRegion,
-} from '../../models/vtd/index.ts';
+import type { OpenIommu } from '../models/guest-model.ts';
+import type { RequesterFinding, Translation } from '../models/translation.ts';
 import type { LeafWalk } from './mapping-chunks.ts';
-import { findRequesters, type TableFinding } from './requesters.ts';
 import type { Source } from '../source/source.ts';
 import { formatCount } from '../terminal/text.ts';
 
@@ -64,40 +59,29 @@ export class SharedBudget {
   }
 }
 
-/** One requester, or every one that the tables know. */
+/** One requester, or every one that the IOMMU knows. */
 export function* chosenRequesters(
-  state: RemappingState,
+  unit: OpenIommu,
   requester: RequesterId | undefined,
   pasid: number | undefined,
-): Generator<TableFinding, void, undefined> {
-  if (requester === undefined) yield* findRequesters(state, pasid);
-  else yield { kind: 'requester', requester, translation: lookupRequest(state, requester, pasid) };
+): Generator<RequesterFinding, void, undefined> {
+  if (requester === undefined) yield* unit.requesters(pasid);
+  else yield { kind: 'requester', requester, translation: unit.translation(requester, pasid) };
 }
 
-/** The walk of what `translation` leads to; undefined where there are no tables (pass-through, a fault). */
+/** The walk of what `translation` leads to; undefined where there are no mappings (pass-through, a fault). */
 export function leafWalk(
-  state: RemappingState,
+  unit: OpenIommu,
   requester: RequesterId,
   pasid: number | undefined,
-  translation: RequestTranslation,
+  translation: Translation,
 ): LeafWalk | undefined {
-  if (translation.kind === 'fault' || translation.kind === 'pass-through') return undefined;
-  const region = new VtdRegion('VT-d', state, requester, { iotlb: false });
-  return (range, visit, report) => region.walk(range, pasid ?? 0, visit, report);
+  if (translation.kind !== 'mapped') return undefined;
+  const region = unit.region(requester);
+  return (range, visit, report) => region.walk(range, pasid ?? 0, visit, report, 1);
 }
 
 /** Requesters with the same key see the same leaves. */
-export function tablesKey(translation: RequestTranslation): string | undefined {
-  switch (translation.kind) {
-    case 'fault':
-    case 'pass-through':
-      return undefined;
-    case 'second-stage':
-      return `second ${translation.secondStage.root} ${translation.secondStage.levels}`;
-    case 'first-stage':
-    case 'nested': {
-      const { firstStage, secondStage } = translation;
-      return `${translation.kind} ${firstStage.root} ${firstStage.levels} ${secondStage?.root} ${secondStage?.levels}`;
-    }
-  }
+export function tablesKey(translation: Translation): string | undefined {
+  return translation.kind === 'mapped' ? translation.key : undefined;
 }

@@ -1,8 +1,10 @@
 import { formatRequesterId, type RequesterId, type WalkReport } from '../../iommu/index.ts';
 import { bytesOf, formatPage, formatRange } from '../../memory/index.ts';
-import { type RemappingState, type RequestTranslation, spec } from '../../models/vtd/index.ts';
+import { faultLine } from '../models/fault-words.ts';
+import type { OpenIommu } from '../models/guest-model.ts';
+import type { Translation } from '../models/translation.ts';
 import { ExitCode } from '../terminal/exit-codes.ts';
-import { cutText, faultText, requesterRange, tableFaultLines } from './fault-text.ts';
+import { cutText, requesterRange, tableFaultLines } from './fault-text.ts';
 import type { CommandIo } from '../terminal/io.ts';
 import { mappingChunks } from './mapping-chunks.ts';
 import { chosenRequesters, leafWalk, type ListingRequest, SharedBudget, tablesKey } from './maps-listing.ts';
@@ -28,18 +30,18 @@ const RUNS_SHOWN = 20;
 export async function listAsText(io: CommandIo, request: ListingRequest): Promise<ExitCode> {
   const { source, requester: only, pasid } = request;
   const style = styleOf(io);
-  const state = source.iommu;
-  await io.out(`${style.heading(printable(source.title))}\n${unitLine(state)}\n`);
-  if (!state.translationEnabled) return ExitCode.Ok;
+  const { unit } = source;
+  await io.out(`${style.heading(printable(source.title))}\n${unitLine(unit)}\n`);
+  if (unit.off !== undefined) return ExitCode.Ok;
   const budget = new SharedBudget(request.leaves);
   /** Who showed which tables first. */
   const shown = new Map<string, RequesterId>();
   let any = false;
-  for (const finding of chosenRequesters(state, only, pasid)) {
+  for (const finding of chosenRequesters(unit, only, pasid)) {
     any = true;
     if (finding.kind === 'blocked') {
       const who = requesterRange(finding.first, finding.last);
-      await io.out(`\n${style.heading(who)}\n  ${style.bad(`blocked: ${faultText(finding.code)}`)}\n`);
+      await io.out(`\n${style.heading(who)}\n  ${style.bad(`blocked: ${faultLine(finding.fault)}`)}\n`);
       continue;
     }
     const { requester, translation } = finding;
@@ -52,18 +54,18 @@ export async function listAsText(io: CommandIo, request: ListingRequest): Promis
     }
     if (key !== undefined) shown.set(key, requester);
     await io.out(`\n${header}\n  ${translationLine(translation, style)}\n`);
-    const walk = leafWalk(state, requester, pasid, translation);
+    const walk = leafWalk(unit, requester, pasid, translation);
     if (walk === undefined) continue;
     const report = budget.report();
     await listRuns(io, request, walk, report, formatRequesterId(requester));
     budget.spend(report);
-    for (const line of tableFaultLines(report)) await io.out(`  ${style.bad(line)}\n`);
+    for (const line of tableFaultLines(report, unit)) await io.out(`  ${style.bad(line)}\n`);
     if (report.cutAt !== undefined) {
       io.err(`viommu: ${formatRequesterId(requester)}: ${cutText(report, budget)}\n`);
       return ExitCode.Different;
     }
   }
-  if (!any) await io.out('\nno requester is translated: no context entry is present\n');
+  if (!any) await io.out(`\nno requester is translated: ${unit.nobody}\n`);
   return ExitCode.Ok;
 }
 
@@ -122,41 +124,18 @@ function summaryLine(collector: RunCollector): string {
   return `${plural(leaves, 'mapping')} in ${plural(runs, 'run')}, ${total}; ${sizes.join('; ')}`;
 }
 
-/** What the unit does as a whole. */
-function unitLine(state: RemappingState): string {
-  if (!state.translationEnabled) {
-    return 'VT-d, translation off (GSTS_REG.TES is 0): every request reaches guest memory as it is';
-  }
-  const modes: Readonly<Record<number, string>> = {
-    [spec.TTM_LEGACY]: 'legacy mode',
-    [spec.TTM_SCALABLE]: 'scalable mode',
-    [spec.TTM_ABORT_DMA]: 'abort-DMA mode',
-  };
-  const mode = modes[state.translationTableMode] ?? `reserved mode (TTM ${state.translationTableMode})`;
-  return `VT-d, ${mode}, root table at ${formatPage(state.rootTable)}`;
+/** What the IOMMU does as a whole. */
+function unitLine({ iommu, off, summary }: OpenIommu): string {
+  const does =
+    off === undefined ? summary : `translation off (${off}): every request reaches guest memory as it is`;
+  return `${iommu.name}, ${does}`;
 }
 
 /** How a requester is translated, in one line. */
-function translationLine(translation: RequestTranslation, style: Style): string {
-  switch (translation.kind) {
-    case 'fault':
-      return style.bad(`blocked: ${faultText(translation.code)}`);
-    case 'pass-through':
-      return `pass-through: every address to itself, without tables; domain ${translation.domain}`;
-    case 'second-stage': {
-      const { root, levels } = translation.secondStage;
-      return `second stage: ${levels} levels at ${formatPage(root)}, domain ${translation.domain}`;
-    }
-    case 'first-stage':
-    case 'nested': {
-      const { firstStage: first, secondStage: second } = translation;
-      const tables = `${first.levels} levels at ${formatPage(first.root)}`;
-      return second === undefined
-        ? `first stage: ${tables}, domain ${translation.domain}`
-        : `nested: first stage of ${tables}, second stage of ${second.levels} levels at ${formatPage(second.root)}, ` +
-            `domain ${translation.domain}`;
-    }
-  }
+function translationLine(translation: Translation, style: Style): string {
+  return translation.kind === 'fault'
+    ? style.bad(`blocked: ${faultLine(translation.fault)}`)
+    : translation.text;
 }
 
 /** What the capture knows about who uses this requester ID. */

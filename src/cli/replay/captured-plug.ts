@@ -26,8 +26,8 @@ export async function plugCaptured(
   requester: RequesterId,
   host: ReplayHost,
 ): Promise<CapturedPlug> {
-  const { memory, iommu, capture } = open;
-  const machine = new Machine({ memory, iommu });
+  const { memory, unit, capture } = open;
+  const machine = new Machine({ memory, iommu: unit.iommu });
   const place = capturedPlace(machine, capture, requester);
   const start = performance.now();
   const device = await machine.plug(place, host);

@@ -8,7 +8,7 @@ import {
   WalkReport,
 } from '../../iommu/index.ts';
 import { type Access, ALL_PAGES, PAGE_SIZE } from '../../memory/index.ts';
-import type { VtdIommu } from '../../models/vtd/index.ts';
+import type { OpenIommu } from '../models/guest-model.ts';
 import type { CapturedPlug } from './captured-plug.ts';
 import { type ListedMapping, holdable } from './holdable.ts';
 import { asQemuTells, compareMappings, type Differences, joinRuns } from './mapping-differences.ts';
@@ -37,10 +37,11 @@ export class ReplayComparison {
   }
 
   /** The host after a plug against what QEMU had told its own by then; null when nothing of that was recorded. */
-  async qemu(plug: CapturedPlug, events: readonly CaptureEvent[] | undefined): Promise<boolean | null> {
+  async qemu(plug: CapturedPlug): Promise<boolean | null> {
     const { capture } = plug.open;
     const told =
-      (await capture.replay()) ?? (capture.plugRequester === null ? events && ledgerOf(events) : undefined);
+      (await capture.replay()) ??
+      (capture.plugRequester === null ? ledgerOf(await capture.events()) : undefined);
     if (told === undefined) return null;
     const sorted = [...told].sort((a, b) => a.iova - b.iova);
     const ours = this.#comparable(asQemuTells(plug.host.mappings()));
@@ -52,8 +53,8 @@ export class ReplayComparison {
    * the capture has it, and the listing. True when all are equal.
    */
   async final(plug: CapturedPlug, requester: RequesterId, moved: boolean): Promise<boolean> {
-    const { capture, iommu } = plug.open;
-    const tables = leavesOf(iommu, requester);
+    const { capture, unit } = plug.open;
+    const tables = leavesOf(unit, requester);
     const found = [
       compareMappings(
         this.#expected(tables, plug),
@@ -78,7 +79,7 @@ export class ReplayComparison {
   }
 
   #expected(listing: Iterable<ListedMapping>, { open }: CapturedPlug): Mapping[] {
-    return this.#comparable(holdable(listing, open.memory.view));
+    return this.#comparable(holdable(listing, open.memory.view, open.unit.interrupts?.range));
   }
 
   #held({ host }: CapturedPlug): Mapping[] {
@@ -93,12 +94,13 @@ export class ReplayComparison {
 /** What the tables hold in the memory that was recorded after the events. */
 async function recordedFinal(capture: Capture, requester: RequesterId): Promise<Mapping[] | undefined> {
   if ((await capture.finalMemory()) === undefined) return undefined;
-  const { iommu } = await openCapture(capture.folder, { final: true, guestStopped: true });
-  return leavesOf(iommu, requester);
+  const { unit } = await openCapture(capture.folder, { final: true, guestStopped: true });
+  return leavesOf(unit, requester);
 }
 
 /** What a sink holds that took `events`. */
-function ledgerOf(events: readonly CaptureEvent[]): Mapping[] {
+function ledgerOf(events: readonly CaptureEvent[] | undefined): Mapping[] | undefined {
+  if (events === undefined) return undefined;
   const ledger = new Ledger();
   for (const { op, iova, pages, target, access } of events) {
     if (op === 'map') {
@@ -117,9 +119,9 @@ function ledgerOf(events: readonly CaptureEvent[]): Mapping[] {
 }
 
 /** The leaves of the tables that translate `requester`. */
-function leavesOf(iommu: VtdIommu, requester: RequesterId): Mapping[] {
+function leavesOf(unit: OpenIommu, requester: RequesterId): Mapping[] {
   const leaves: Mapping[] = [];
-  const { region } = iommu.requesterSpace(requester);
+  const region = unit.region(requester);
   const visit = (batch: LeafBatch): boolean => {
     for (let i = 0; i < batch.length; i++) {
       const [iova = 0, target = 0, access = 0] = [batch.iova[i], batch.target[i], batch.access[i]];
@@ -127,6 +129,6 @@ function leavesOf(iommu: VtdIommu, requester: RequesterId): Mapping[] {
     }
     return true;
   };
-  region.walk(ALL_PAGES, 0, visit, new WalkReport(region.budget));
+  region.walk(ALL_PAGES, 0, visit, new WalkReport(region.budget), 1);
   return leaves;
 }

@@ -5,21 +5,15 @@
  * @module
  */
 import { join } from 'node:path';
-import {
-  type Capture,
-  type CaptureEvent,
-  eventsAsInTables,
-  GuestFileError,
-  readCapture,
-} from '../../guests/index.ts';
+import { type Capture, GuestFileError } from '../../guests/index.ts';
 import { formatRequesterId, type Mapping, parseRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { bytesOf, formatAccess } from '../../memory/index.ts';
 import { formatRefusal, PlugRefusedError } from '../../vfio/index.ts';
-import { CapturedDriver } from './captured-driver.ts';
 import { type CapturedPlug, memoryHost, plugCaptured } from './captured-plug.ts';
 import { Differences } from './mapping-differences.ts';
 import { ReplayComparison } from './replay-comparison.ts';
 import { RecordedHost, type ReplayHost } from './replay-host.ts';
+import type { RecordedGuest } from '../models/recorded-guest.ts';
 import type { ReplayOptions, ReplayResult } from './replay-result.ts';
 import { type OpenCapture, openCapture } from '../source/source.ts';
 
@@ -30,33 +24,24 @@ import { type OpenCapture, openCapture } from '../source/source.ts';
  */
 export async function replayCapture(folder: string, options: ReplayOptions): Promise<ReplayResult> {
   const start = performance.now();
-  const capture = await readCapture(folder);
-  const events = await capture.events();
-  // Without events nothing of the guest will change any more, so it can be replayed whatever it would have to report.
-  const open = await openCapture(folder, { guestStopped: events === undefined });
-  const job = new ReplayJob(capture, aboutWhom(capture), events, options);
+  const open = await openCapture(folder);
+  const { capture } = open;
+  const job = new ReplayJob(capture, aboutWhom(capture), options);
   return job.run(open, performance.now() - start);
 }
 
 class ReplayJob {
   readonly #capture: Capture;
   readonly #requester: RequesterId;
-  readonly #events: readonly CaptureEvent[] | undefined;
   readonly #options: ReplayOptions;
   readonly #differences = new Differences();
   readonly #comparison: ReplayComparison;
   readonly #notes: string[] = [];
   #eventsMs = 0;
 
-  constructor(
-    capture: Capture,
-    requester: RequesterId,
-    events: readonly CaptureEvent[] | undefined,
-    options: ReplayOptions,
-  ) {
+  constructor(capture: Capture, requester: RequesterId, options: ReplayOptions) {
     this.#capture = capture;
     this.#requester = requester;
-    this.#events = events;
     this.#options = options;
     this.#comparison = new ReplayComparison(this.#differences, options.hostPageSize);
   }
@@ -71,16 +56,19 @@ class ReplayJob {
       return this.#refused(error, loadMs);
     }
     await this.#comparison.replay(plug, this.#requester);
-    const matchesQemu = await this.#comparison.qemu(plug, this.#events);
+    const matchesQemu = await this.#comparison.qemu(plug);
     await this.#compareOthers(open);
-    const end = this.#events === undefined ? plug : await this.#play(plug, this.#events);
-    const finalEqual = await this.#comparison.final(end, this.#requester, this.#events !== undefined);
+    const fromNothing = this.#capture.plugRequester === null;
+    const begin = fromNothing && this.#capture.hasEvents ? await openCapture(this.#capture.folder) : open;
+    const guest = await begin.unit.recorded(begin.capture, this.#requester);
+    const end = guest === undefined ? plug : await this.#play(plug, begin, guest);
+    const finalEqual = await this.#comparison.final(end, this.#requester, guest !== undefined);
     const { map, unmap, barrier } = end.host.messages;
     return {
       ...this.#about(),
       replayed: plug.device.report.replayed,
       matchesQemu,
-      eventsPlayed: this.#events?.length ?? 0,
+      eventsPlayed: guest?.length ?? 0,
       finalMappings: end.host.size,
       finalEqual,
       equal: this.#differences.count === 0,
@@ -117,27 +105,24 @@ class ReplayJob {
   }
 
   /**
-   * Plays the events onto the plugged device. Those of a capture whose device was there from boot start from nothing:
-   * they are played onto the same guest anew, its requester switched to an empty domain before the plug.
+   * Lets the guest do what was recorded, with the device plugged in. What a capture without plug has recorded starts
+   * from nothing: it is played onto the same guest opened anew (`begin`), before which the device is plugged again.
    */
-  async #play(plug: CapturedPlug, recorded: readonly CaptureEvent[]): Promise<CapturedPlug> {
-    const { name, folder, plugRequester } = this.#capture;
-    const events = await this.#restored(recorded);
-    const fromNothing = plugRequester === null;
-    const open = fromNothing ? await openCapture(folder) : plug.open;
-    const driver = await CapturedDriver.takeOver(open, events);
+  async #play(plug: CapturedPlug, begin: OpenCapture, guest: RecordedGuest): Promise<CapturedPlug> {
+    const { name } = this.#capture;
+    this.#notes.push(...guest.notes);
     let end = plug;
-    if (fromNothing) {
-      await driver.startFromNothing(this.#requester);
+    if (begin !== plug.open) {
+      await guest.startFromNothing();
       await plug.machine.unplug(plug.device);
-      end = await this.#plug(open, this.#requester, this.#host());
+      end = await this.#plug(begin, this.#requester, this.#host());
       this.#notes.push(
         'the events start from nothing: they were played onto an empty domain, with a second plug',
       );
     }
     const start = performance.now();
-    await driver.play(this.#requester, events, (done) => {
-      this.#options.progress?.(done, events.length, `${name}: playing events`);
+    await guest.play((done) => {
+      this.#options.progress?.(done, guest.length, `${name}: playing ${guest.unit}s`);
     });
     this.#eventsMs = performance.now() - start;
     const { state } = end.device.container;
@@ -146,30 +131,9 @@ class ReplayJob {
     return end;
   }
 
-  /** What was recorded is what a sink hears; where the final tables tell more, the guest did more. */
-  async #restored(events: readonly CaptureEvent[]): Promise<readonly CaptureEvent[]> {
-    const capture = this.#capture;
-    const final =
-      (await capture.finalMappings()) ?? (await capture.mappings(formatRequesterId(this.#requester))) ?? [];
-    const restored = eventsAsInTables(events, final);
-    const changed = restored.filter(
-      ({ target, access }, i) => target !== events[i]?.target || access !== events[i]?.access,
-    ).length;
-    if (changed > 0) {
-      this.#notes.push(
-        `${changed} events were played with the access or target that the final tables show: QEMU tells a sink that a ` +
-          'write-only leaf is rw, and not where the memory of a device lies',
-      );
-    }
-    return restored;
-  }
-
-  #noteStopped({ iommu }: OpenCapture): void {
-    if (this.#events !== undefined) return;
-    const { kind } = iommu.requesterSpace(this.#requester).region.translation(0);
-    iommu.releaseAddressSpace(this.#requester);
-    if (iommu.capability.CM && kind !== 'first-stage' && kind !== 'nested') return;
-    const why = iommu.capability.CM ? 'translates by first-stage tables' : 'has no caching mode';
+  #noteStopped({ unit, stopped }: OpenCapture): void {
+    const why = stopped ? unit.unfollowable(this.#requester) : undefined;
+    if (why === undefined) return;
     this.#notes.push(
       `the guest is stopped and is replayed as such; while it runs, a plug would be refused, because its IOMMU ${why} ` +
         'and it need not report new mappings',

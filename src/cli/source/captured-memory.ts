@@ -7,13 +7,17 @@ import { formatPage, PAGE_SIZE, type PageRange, pageOf, SparseRamBlock } from '.
 const MAX_RAM_RUNS = 8_192;
 
 /**
- * Guest memory with RAM at `ram` and the content of `core` in it. The core's pages are used, not copied.
+ * Guest memory with RAM at `ram` and the content of `core`, if there is one, in it. The core's pages are used, not copied.
  *
  * @param ram ascending, not overlapping
  * @param file what an error about `ram` names
  * @throws GuestFileError when the core has a page where no RAM is, or there are too many runs
  */
-export function capturedMemory(ram: readonly PageRange[], core: ElfCore, file: string): GuestMemory {
+export function capturedMemory(
+  ram: readonly PageRange[],
+  core: ElfCore | undefined,
+  file: string,
+): GuestMemory {
   const runs = joinRanges(ram);
   if (runs.length > MAX_RAM_RUNS) {
     throw new GuestFileError({
@@ -25,11 +29,11 @@ export function capturedMemory(ram: readonly PageRange[], core: ElfCore, file: s
   }
   const blocks = runs.map((run) => ({ run, block: new SparseRamBlock(run.end - run.start) }));
   let at = 0;
-  for (const { page, words } of core.pages()) {
+  for (const { page, words } of core?.pages() ?? []) {
     // Both the pages and the runs ascend.
     while (at < blocks.length && blocks[at]!.run.end <= page) at++;
     const home = blocks[at];
-    if (home === undefined || page < home.run.start) throw notRam(core.file, page);
+    if (home === undefined || page < home.run.start) throw notRam(core?.file ?? file, page);
     home.block.setPage(page - home.run.start, words);
   }
   return guestMemory(blocks.map(({ run, block }) => ({ start: run.start, block })));

@@ -9,62 +9,55 @@ import {
   quote,
   readCapture,
 } from '../../guests/index.ts';
-import { type AddressSpace } from '../../memory/index.ts';
-import {
-  capabilityOfDump,
-  RegisterDumpError,
-  VtdIommu,
-  type VtdIommuOptions,
-  type Words,
-} from '../../models/vtd/index.ts';
-import { coreRegisters } from './core-registers.ts';
-import { UsageError } from '../terminal/exit-codes.ts';
 import type { GuestMemory } from '../../machine/index.ts';
+import type { CoreModel, RegisterValue } from '../models/core-model.ts';
+import type { GuestModel, OpenIommu } from '../models/guest-model.ts';
+import { modelNamed, modelNames, MODELS } from '../models/models.ts';
+import { UsageError } from '../terminal/exit-codes.ts';
 import { capturedMemory, ramOfCore } from './captured-memory.ts';
-
-/** Kinds of IOMMU that are emulated here, as captures and `--model` spell them. */
-export const MODELS: readonly string[] = ['vtd'];
-
-/** Registers up to the end of ECAP_REG: without them there is no saying what unit it is. */
-const LEAST_REGISTER_BYTES = 0x18;
-/** Most address bits that any structure has room for. */
-const WIDEST_ADDRESSES = 52;
-/** Address bits of a platform whose unit reports fewer for its devices. */
-const USUAL_ADDRESSES = 48;
 
 /** What the command line says about a source besides its path. */
 export interface SourceOptions {
   /** Kind of IOMMU; needed for an ELF core. */
   readonly model?: string;
-  /** RTADDR_REG of an ELF core; needed for one. */
-  readonly rtaddr?: Words;
-  /** CAP_REG and ECAP_REG of an ELF core; when absent, a unit that can do everything. */
-  readonly cap?: Words;
-  readonly ecap?: Words;
+  /** Registers of an ELF core, by the names of their options. */
+  readonly registers?: ReadonlyMap<string, RegisterValue>;
   /** The state of a capture after its events. */
   readonly final?: boolean;
+  /** Requests with this PASID are to be looked at. */
+  readonly pasid?: number;
 }
 
-/** A stopped guest with a VT-d unit. */
+/** A stopped guest with its IOMMU. */
 export interface Source {
   /** One line for people. */
   readonly title: string;
-  readonly iommu: VtdIommu;
+  readonly model: GuestModel;
+  readonly unit: OpenIommu;
   /** undefined for an ELF core. */
   readonly capture: Capture | undefined;
 }
 
-/** What of a capture to open, and how its unit is to be built. */
-export interface OpenCaptureOptions
-  extends Pick<VtdIommuOptions, 'budget' | 'guestStopped' | 'iotlb' | 'observer' | 'sendInterrupt'> {
+/** What of a capture to open, and how. */
+export interface OpenCaptureOptions {
   /** The state after the events instead of the one at the plug. */
   readonly final?: boolean;
+  /**
+   * The guest will not run again, so that it can be replayed whatever it would have to report; when left out, true
+   * for a capture without events.
+   */
+  readonly guestStopped?: boolean;
+  /** Whether translations are cached; true when left out. */
+  readonly iotlb?: boolean;
 }
 
-/** A capture with its unit on its memory. The unit's registers are not placed in the tree. */
+/** A capture with its IOMMU on its memory. Registers are not placed in the tree. */
 export interface OpenCapture extends GuestMemory {
   readonly capture: Capture;
-  readonly iommu: VtdIommu;
+  readonly model: GuestModel;
+  readonly unit: OpenIommu;
+  /** Whether it was opened as a guest that will not run again. */
+  readonly stopped: boolean;
 }
 
 /**
@@ -74,25 +67,27 @@ export interface OpenCapture extends GuestMemory {
  */
 export async function openSource(path: string, options: SourceOptions): Promise<Source> {
   const info = await stat(path).catch(() => undefined);
-  return info === undefined || info.isDirectory() ? openFolder(path, options) : openCore(path, options);
+  const isCore = info !== undefined && !info.isDirectory();
+  const source = await (isCore ? openCore(path, options) : openFolder(path, options));
+  if (options.pasid !== undefined && !source.model.hasPasids) {
+    throw new UsageError(`${source.model.title} knows no PASIDs here`, 'leave --pasid out');
+  }
+  return source;
 }
 
 async function openFolder(path: string, options: SourceOptions): Promise<Source> {
   const { final = false } = options;
-  const stray = (['rtaddr', 'cap', 'ecap'] as const).find((name) => options[name] !== undefined);
+  const [stray] = options.registers?.keys() ?? [];
   if (stray !== undefined) {
     throw new UsageError(`--${stray} is for ELF cores, and a capture has its own registers`, 'leave it out');
   }
-  const { capture, iommu } = await openCapture(path, { final, guestStopped: true, iotlb: false });
-  if (options.model !== undefined && options.model !== capture.model) {
+  const { capture, model, unit } = await openCapture(path, { final, guestStopped: true, iotlb: false });
+  if (options.model !== undefined && !model.names.includes(options.model)) {
     const problem = `--model ${quote(options.model)} does not fit a capture of ${quote(capture.model)}`;
     throw new UsageError(problem, 'leave it out');
   }
-  return {
-    title: `${capture.name}: ${capture.description}${final ? ', after the events' : ''}`,
-    iommu,
-    capture,
-  };
+  const title = `${capture.name}: ${capture.description}${final ? ', after the events' : ''}`;
+  return { title, model, unit, capture };
 }
 
 async function openCore(path: string, options: SourceOptions): Promise<Source> {
@@ -102,59 +97,74 @@ async function openCore(path: string, options: SourceOptions): Promise<Source> {
   if (options.final === true) {
     throw new UsageError('--final is for captures, and an ELF core has one state', 'leave it out');
   }
-  if (options.model === undefined || options.rtaddr === undefined) {
+  const { model, core, values } = coreModel(path, options);
+  const elf = await loadElfCore(path);
+  const { memory } = capturedMemory(ramOfCore(elf), elf, path);
+  return { title: `${path}: ELF core`, model, unit: core.open(memory, values), capture: undefined };
+}
+
+/** The model of a core with the registers that a person gave. */
+function coreModel(
+  path: string,
+  { model: name, registers: values = new Map<string, RegisterValue>() }: SourceOptions,
+): { model: GuestModel; core: CoreModel; values: ReadonlyMap<string, RegisterValue> } {
+  const readable = MODELS.filter(({ core }) => core !== undefined);
+  const model = name === undefined ? undefined : modelNamed(name);
+  if (name !== undefined && model === undefined) {
+    throw new UsageError(`--model ${quote(name)} is not emulated`, `supported: ${modelNames(readable)}`);
+  }
+  if (model !== undefined && model.core === undefined) {
+    const problem = `an ELF core does not hold the mappings of ${model.title}, which has no tables in memory`;
+    throw new UsageError(problem, 'name the folder of a capture');
+  }
+  const core = model?.core;
+  const missing = core?.registers.some(({ needed, option }) => needed !== undefined && !values.has(option));
+  if (model === undefined || core === undefined || missing === true) {
+    const usages = (model === undefined ? readable : [model]).map(usage).join(' or ');
     throw new UsageError(
       `${quote(path)} is a file, so it is read as an ELF core, which says nothing about the IOMMU`,
-      'add --model vtd --rtaddr 0x... (what RTADDR_REG held), or name the folder of a capture',
+      `add ${usages}, or name the folder of a capture`,
     );
   }
-  if (!MODELS.includes(options.model)) {
-    throw new UsageError(
-      `--model ${quote(options.model)} is not emulated`,
-      `supported: ${MODELS.join(', ')}`,
-    );
+  const foreign = [...values.keys()].find((key) => !core.registers.some(({ option }) => option === key));
+  if (foreign !== undefined) {
+    throw new UsageError(`--${foreign} is no register of ${model.title}`, 'leave it out');
   }
-  const core = await loadElfCore(path);
-  const { memory } = capturedMemory(ramOfCore(core), core, path);
-  const bytes = coreRegisters(options.rtaddr, options.cap, options.ecap);
-  try {
-    const iommu = VtdIommu.fromRegisters({
-      memory,
-      bytes,
-      haw: WIDEST_ADDRESSES,
-      guestStopped: true,
-      iotlb: false,
-    });
-    return { title: `${path}: ELF core`, iommu, capture: undefined };
-  } catch (error) {
-    if (!(error instanceof RegisterDumpError)) throw error;
-    throw new UsageError(`--cap and --ecap describe no usable unit (${error.message})`, 'check both values');
-  }
+  return { model, core, values };
+}
+
+/** What a core of `model` needs on the command line. */
+function usage({ names, core }: GuestModel): string {
+  const needed = core?.registers.filter((register) => register.needed !== undefined) ?? [];
+  const options = needed.map(({ option }) => ` --${option} 0x...`).join('');
+  return `--model ${names[0]}${options} (${needed.map((register) => register.needed).join(', ')})`;
 }
 
 /**
- * Reads a capture and builds its memory and its unit.
+ * Reads a capture and builds its memory and its IOMMU.
  *
  * @throws GuestFileError for everything that is missing or wrong, a model that is not emulated included
  */
 export async function openCapture(folder: string, options: OpenCaptureOptions = {}): Promise<OpenCapture> {
-  const { final = false, ...unit } = options;
+  const { final = false, iotlb = true } = options;
   const capture = await readCapture(folder);
+  const { guestStopped = !capture.hasEvents } = options;
   const file = join(folder, 'capture.json');
-  if (!MODELS.includes(capture.model)) {
+  const model = modelNamed(capture.model);
+  if (model === undefined) {
     throw new GuestFileError({
       code: 'capture',
       file,
       place: '$.iommu.model',
       problem: `the model ${quote(capture.model)} is not emulated`,
-      remedy: `use a capture of a supported model: ${MODELS.join(', ')}`,
+      remedy: `use a capture of a supported model: ${modelNames()}`,
     });
   }
-  const registers = capture.requireRegisters(LEAST_REGISTER_BYTES);
-  const { bytes } = final ? registers.final : registers.start;
-  const machine = capturedMemory(capture.ram, await memoryOf(capture, final, file), file);
-  const iommu = restoredUnit(machine.memory, bytes, unit, file, final);
-  return { ...machine, capture, iommu };
+  const core = model.hasTables ? await memoryOf(capture, final, file) : undefined;
+  const machine = capturedMemory(capture.ram, core, file);
+  const { memory } = machine;
+  const unit = await model.openCapture({ capture, file, memory, final, guestStopped, iotlb });
+  return { ...machine, capture, model, unit, stopped: guestStopped };
 }
 
 async function memoryOf(capture: Capture, final: boolean, file: string): Promise<ElfCore> {
@@ -168,28 +178,4 @@ async function memoryOf(capture: Capture, final: boolean, file: string): Promise
     problem: `the capture has no memory ${final ? 'of the state after its events' : 'of the stopped guest'}`,
     remedy: final ? 'leave --final out, or use a capture that has it' : 'record the capture again with it',
   });
-}
-
-function restoredUnit(
-  memory: AddressSpace,
-  bytes: Uint8Array,
-  options: Omit<OpenCaptureOptions, 'final'>,
-  file: string,
-  final: boolean,
-): VtdIommu {
-  try {
-    // No register says how wide the platform's addresses are; what the unit gives its devices is at most that.
-    const haw = Math.min(WIDEST_ADDRESSES, Math.max(USUAL_ADDRESSES, capabilityOfDump(bytes).MGAW));
-    return VtdIommu.fromRegisters({ ...options, memory, bytes, haw });
-  } catch (error) {
-    if (!(error instanceof RegisterDumpError)) throw error;
-    throw new GuestFileError({
-      code: 'capture',
-      file,
-      place: `$.iommu.${final ? 'finalRegisters' : 'registers'}.hex`,
-      problem: error.message,
-      remedy: 'record the capture again with the whole register file',
-      cause: error,
-    });
-  }
 }

@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import { parseRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { PAGE_SIZE } from '../../memory/index.ts';
-import { type Words } from '../../models/vtd/index.ts';
+import type { RegisterValue } from '../models/core-model.ts';
 
 /** `BB:DD.F`. */
 export function requesterArgument(text: string): RequesterId {
@@ -22,7 +22,7 @@ export function addressArgument(text: string): bigint {
 }
 
 /** The value of a 64-bit register, as two words. */
-export function registerArgument(text: string): Words {
+export function registerArgument(text: string): RegisterValue {
   if (!/^0x[0-9a-f]{1,16}$/i.test(text)) {
     throw new InvalidArgumentError('Write a hexadecimal register value of up to 64 bits, as 0x244c7000.');
   }

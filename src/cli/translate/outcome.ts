@@ -1,23 +1,14 @@
 /** What becomes of one request, in the end. @module */
 import type { RequesterId } from '../../iommu/index.ts';
-import { Access, pageOf, RamRegion } from '../../memory/index.ts';
-import { faultReason, INTERRUPT_RANGE, type RemappingState, VtdRegion } from '../../models/vtd/index.ts';
-
-/** A fault with the specification's words for it. */
-export interface OutcomeFault {
-  /** Fault reason (FRCD_REG.FR). */
-  readonly code: number;
-  /** The specification's name of the condition, such as `LGN.2`. */
-  readonly condition: string;
-  /** One sentence. */
-  readonly reason: string;
-}
+import { Access, type PageRange, pageOf, RamRegion } from '../../memory/index.ts';
+import type { FaultWords } from '../models/fault-words.ts';
+import type { OpenIommu } from '../models/guest-model.ts';
 
 /** Where a request ends. */
 export type Outcome =
   /** A write here is an interrupt request; nothing translates it. */
-  | { readonly kind: 'interrupt' }
-  | { readonly kind: 'fault'; readonly fault: OutcomeFault; readonly writeFault: OutcomeFault | undefined }
+  | { readonly kind: 'interrupt'; readonly range: PageRange; readonly rule: string }
+  | { readonly kind: 'fault'; readonly fault: FaultWords; readonly writeFault: FaultWords | undefined }
   | {
       /** `untranslated`: translation is off. `pass-through`: the requester's structures say so. */
       readonly kind: 'translated' | 'pass-through' | 'untranslated';
@@ -41,22 +32,23 @@ export interface Request {
 }
 
 /** Follows `request` as a device's DMA would be, on a stopped guest. Sets accessed and dirty flags like hardware does. */
-export function outcomeOf(state: RemappingState, request: Request): Outcome {
+export function outcomeOf(unit: OpenIommu, request: Request): Outcome {
   const { requester, pasid, iova, access } = request;
   const page = pageOf(iova);
-  const isRam = (gpa: bigint): boolean => state.memory.view.find(pageOf(gpa))?.region instanceof RamRegion;
-  // VT-d 3.14: requests without PASID only; those with one are translated here as anywhere.
-  if (pasid === undefined && page >= INTERRUPT_RANGE.start && page < INTERRUPT_RANGE.end) {
-    return { kind: 'interrupt' };
+  const region = unit.region(requester);
+  const { target: memory } = region;
+  const isRam = (gpa: bigint): boolean => memory.view.find(pageOf(gpa))?.region instanceof RamRegion;
+  const interrupts = pasid === undefined ? unit.interrupts : undefined;
+  if (interrupts !== undefined && page >= interrupts.range.start && page < interrupts.range.end) {
+    return { kind: 'interrupt', ...interrupts };
   }
-  if (!state.translationEnabled) {
+  if (unit.off !== undefined) {
     return { kind: 'untranslated', gpa: iova, access: Access.ReadWrite, ram: isRam(iova) };
   }
-  const region = new VtdRegion('VT-d', state, requester, { iotlb: false });
   const index = pasid ?? 0;
   const entry = region.translatePage(page, access, index);
   if (entry.fault !== undefined) {
-    return { kind: 'fault', fault: outcomeFault(entry.fault), writeFault: undefined };
+    return { kind: 'fault', fault: unit.describeFault(entry.fault), writeFault: undefined };
   }
   if (entry.access === Access.None) {
     // Asking is no access and so no fault: say what a read and what a write would meet.
@@ -65,12 +57,12 @@ export function outcomeOf(state: RemappingState, request: Request): Outcome {
     );
     return {
       kind: 'fault',
-      fault: outcomeFault(read ?? NOTHING),
-      writeFault: write === undefined || write.code === read?.code ? undefined : outcomeFault(write),
+      fault: unit.describeFault(read ?? NOTHING),
+      writeFault: write === undefined || write.code === read?.code ? undefined : unit.describeFault(write),
     };
   }
   const gpa = (BigInt(entry.target + (page - entry.iova)) << 12n) | (iova & 0xfffn);
-  const passesThrough = region.translation(index).kind === 'pass-through';
+  const passesThrough = unit.translation(requester, pasid).kind === 'pass-through';
   return {
     kind: passesThrough ? 'pass-through' : 'translated',
     gpa,
@@ -80,10 +72,3 @@ export function outcomeOf(state: RemappingState, request: Request): Outcome {
 }
 
 const NOTHING = { code: 0, reason: 'nothing is mapped here' };
-
-function outcomeFault(fault: { readonly code: number; readonly reason: string }): OutcomeFault {
-  const known = faultReason(fault.code);
-  return known === undefined
-    ? { code: fault.code, condition: 'unknown', reason: fault.reason }
-    : { code: fault.code, condition: known.condition, reason: known.text };
-}

@@ -1,13 +1,14 @@
 /** One translated address as people and as programs read it. @module */
 import { formatRequesterId } from '../../iommu/index.ts';
-import { Access, formatAccess, formatAddress, formatPage } from '../../memory/index.ts';
-import type { RequestTranslation } from '../../models/vtd/index.ts';
+import { Access, formatAccess, formatAddress, formatPage, formatRange } from '../../memory/index.ts';
+import { faultLine, type FaultWords } from '../models/fault-words.ts';
+import type { Trace, TraceStep } from '../models/trace.ts';
+import type { Translation } from '../models/translation.ts';
 import type { CommandIo } from '../terminal/io.ts';
-import type { Outcome, OutcomeFault, Request } from './outcome.ts';
+import type { Outcome, Request } from './outcome.ts';
 import type { Source } from '../source/source.ts';
 import { type Style, styleOf } from '../terminal/style.ts';
 import { alignColumns, formatPages, formatPerm, jsonBytes, printable } from '../terminal/text.ts';
-import type { Trace, TraceStep } from './trace.ts';
 
 /** A request with all that is known about it. */
 export interface Translated {
@@ -29,7 +30,7 @@ export function translationJson({ request, trace, outcome }: Translated): string
     steps: trace.steps.map(({ depth, what, table, index, entry, meaning }) => ({
       depth,
       what,
-      table: formatPage(table),
+      ...(table === undefined ? {} : { table: formatPage(table) }),
       ...(index === undefined ? {} : { index }),
       entry,
       meaning,
@@ -39,9 +40,13 @@ export function translationJson({ request, trace, outcome }: Translated): string
   return `${JSON.stringify(result)}\n`;
 }
 
-function translationFields(translation: RequestTranslation): Record<string, unknown> {
+function translationFields(translation: Translation): Record<string, unknown> {
   if (translation.kind === 'fault') return {};
-  return { translation: translation.kind, domain: translation.domain };
+  const { domain } = translation;
+  return {
+    translation: translation.kind === 'mapped' ? translation.by : translation.kind,
+    ...(domain === undefined ? {} : { domain }),
+  };
 }
 
 function outcomeFields(outcome: Outcome, { leafPages }: Trace): Record<string, unknown> {
@@ -67,7 +72,7 @@ function outcomeFields(outcome: Outcome, { leafPages }: Trace): Record<string, u
   }
 }
 
-function faultFields({ code, condition, reason }: OutcomeFault): Record<string, unknown> {
+function faultFields({ code, condition, reason }: FaultWords): Record<string, unknown> {
   return { code, condition, reason };
 }
 
@@ -96,7 +101,7 @@ const WORDS_A_LINE = 4;
 function stepLines(steps: readonly TraceStep[], style: Style): string[] {
   const rows = steps.map(({ depth, what, table, index, entry, meaning }) => [
     `${'  '.repeat(depth + 1)}${what}`,
-    `${formatPage(table)}${index === undefined ? '' : `[${index}]`}`,
+    `${table === undefined ? '' : formatPage(table)}${index === undefined ? '' : `[${index}]`}`,
     entry[0] ?? '',
     meaning,
   ]);
@@ -112,14 +117,14 @@ function stepLines(steps: readonly TraceStep[], style: Style): string[] {
   });
 }
 
-function outcomeLines({ request, trace, outcome }: Translated, style: Style): string[] {
+function outcomeLines({ source, request, trace, outcome }: Translated, style: Style): string[] {
   const { iova, access } = request;
   switch (outcome.kind) {
     case 'interrupt':
       return [
         style.bad(
-          'not translated: 0xfee00000-0xfeefffff is the interrupt range, where a write is an interrupt request, ' +
-            'whatever the tables say (VT-d 3.14)',
+          `not translated: ${formatRange(outcome.range)} is the interrupt range, where a write is an interrupt request, ` +
+            `whatever the tables say (${outcome.rule})`,
         ),
       ];
     case 'fault': {
@@ -133,7 +138,7 @@ function outcomeLines({ request, trace, outcome }: Translated, style: Style): st
     case 'untranslated':
       return [
         style.good(
-          `${formatAddress(iova)} as it is: translation is off (GSTS_REG.TES is 0)${ramNote(outcome.ram)}`,
+          `${formatAddress(iova)} as it is: translation is off (${source.unit.off})${ramNote(outcome.ram)}`,
         ),
       ];
     case 'pass-through':
@@ -151,10 +156,6 @@ function outcomeLines({ request, trace, outcome }: Translated, style: Style): st
       ];
     }
   }
-}
-
-function faultLine({ code, condition, reason }: OutcomeFault): string {
-  return `${condition} (0x${code.toString(16).padStart(2, '0')}): ${reason}`;
 }
 
 function ramNote(ram: boolean): string {

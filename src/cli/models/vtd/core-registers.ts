@@ -1,5 +1,5 @@
 /** The registers of a VT-d unit that an ELF core does not hold, made from what a person says about it. @module */
-import { spec, type Words } from '../../models/vtd/index.ts';
+import { spec, type Words } from '../../../models/vtd/index.ts';
 
 /** Enough for the widest register set that CAP_REG.FRO and ECAP_REG.IRO can describe. */
 const DUMP_BYTES = 0x8000;

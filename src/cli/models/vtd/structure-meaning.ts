@@ -1,6 +1,6 @@
 /** What root, context and PASID structures say, in words. @module */
-import { formatPage } from '../../memory/index.ts';
-import { type Capability, spec, type StructureStep } from '../../models/vtd/index.ts';
+import { formatPage } from '../../../memory/index.ts';
+import { type Capability, spec, type StructureStep } from '../../../models/vtd/index.ts';
 
 /** A field of up to 52 bits. */
 type Reader = (field: spec.Field) => number;
