@@ -144,7 +144,8 @@ function accessOf(line: CaptureLine): Access {
   return access;
 }
 
-function fieldError(line: CaptureLine, field: string, problem: string): GuestFileError {
+/** An error about one field, with what was found in it. */
+export function fieldError(line: CaptureLine, field: string, problem: string): GuestFileError {
   const found = line.value[field];
   return new GuestFileError({
     code: 'capture',

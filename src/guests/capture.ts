@@ -32,6 +32,7 @@ import {
   registerDump,
 } from './capture-machine.ts';
 import { readLines } from './capture-ndjson.ts';
+import { type CaptureRequest, parseRequest } from './capture-requests.ts';
 import type { CaptureFilesJson, CaptureJson } from './capture-schema.ts';
 import { type ElfCore, loadElfCore } from './elf-core.ts';
 import { GuestFileError, quote } from './guest-file-error.ts';
@@ -134,6 +135,11 @@ export class Capture {
   /** What QEMU sent after that, in order; without a plug, all it sent since boot. */
   events(): Promise<CaptureEvent[] | undefined> {
     return this.#read('events', this.#files.events, (path) => readLines(path, parseEvent));
+  }
+
+  /** The requests of a guest whose IOMMU has no tables (virtio), in order, as recorded. */
+  requests(): Promise<CaptureRequest[] | undefined> {
+    return this.#read('requests', this.#files.requests, (path) => readLines(path, parseRequest));
   }
 
   /**

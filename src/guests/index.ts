@@ -1,6 +1,7 @@
 /** Where guest state comes from: ELF cores, captures, and a driver that writes a guest's tables. Needs Node. @module */
 export type { CapturedFunction, CaptureRegisters, QemuTiming, RegisterDump } from './capture-machine.ts';
 export type { CaptureEvent, CaptureMap, CaptureMapping } from './capture-lines.ts';
+export { type CaptureRequest, requestsAsMeant } from './capture-requests.ts';
 export * from './capture.ts';
 export * from './elf-core.ts';
 export * from './guest-file-error.ts';
