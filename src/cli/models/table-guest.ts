@@ -3,12 +3,15 @@ import { join } from 'node:path';
 import {
   type Capture,
   type CaptureEvent,
+  type Completion,
   eventsAsInTables,
+  type GuestDriver,
+  GuestDriverError,
+  GuestEventPlayer,
   GuestFileError,
   PageAllocator,
   PageAllocatorError,
   targetsOf,
-  GuestDriverError,
 } from '../../guests/index.ts';
 import { formatRequesterId, type GuestIommu, type RequesterId } from '../../iommu/index.ts';
 import type { PageRange } from '../../memory/index.ts';
@@ -16,15 +19,9 @@ import type { RecordedGuest } from './recorded-guest.ts';
 
 /** A driver of any model that took over a captured guest's tables. */
 export interface TableDriver {
+  readonly driver: GuestDriver;
   /** Gives `requester` an empty domain instead of the one it has. */
-  startFromNothing(requester: RequesterId): void | Promise<void>;
-  /** What plays events of `requester`. Maps of device registers are made to point at page `deviceTarget`, which is no RAM. */
-  player(requester: RequesterId, deviceTarget: number): EventPlayer;
-}
-
-/** Plays one event after the other. */
-export interface EventPlayer {
-  play(event: CaptureEvent): void | Promise<void>;
+  startFromNothing(requester: RequesterId): Completion;
 }
 
 /** Whose guest does what was recorded. */
@@ -94,8 +91,9 @@ export class TableGuest implements RecordedGuest {
   async play(played: (done: number) => void): Promise<void> {
     const { capture, iommu, requester } = this.#guest;
     const player = explained(capture, 'the events', () => {
+      // Recorded maps of device registers are made to point at a page that is no RAM.
       const deviceTarget = Math.max(...capture.ram.map((range) => range.end)) + 1;
-      return this.#driver.player(requester, deviceTarget);
+      return new GuestEventPlayer(this.#driver.driver, requester, { deviceTarget });
     });
     let done = 0;
     try {
