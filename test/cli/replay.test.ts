@@ -12,6 +12,7 @@ const EQUAL: ReplayResult = {
   replayed: 348,
   matchesQemu: true,
   eventsPlayed: 25_797,
+  playedUnit: 'event',
   finalMappings: 398,
   finalEqual: true,
   equal: true,

@@ -7,6 +7,7 @@ export type Comparison =
   | 'replay against the tables'
   | 'replay against QEMU'
   | 'host against the final tables'
+  | 'host at the end against QEMU'
   | 'final tables against the recorded memory'
   | 'final tables against the listing';
 

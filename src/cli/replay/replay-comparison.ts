@@ -1,4 +1,4 @@
-import type { Capture, CaptureEvent } from '../../guests/index.ts';
+import type { Capture, CaptureEvent, CaptureMap } from '../../guests/index.ts';
 import {
   formatRequesterId,
   type LeafBatch,
@@ -7,11 +7,17 @@ import {
   type RequesterId,
   WalkReport,
 } from '../../iommu/index.ts';
-import { type Access, ALL_PAGES, PAGE_SIZE } from '../../memory/index.ts';
+import { Access, ALL_PAGES, PAGE_SIZE } from '../../memory/index.ts';
 import type { OpenIommu } from '../models/guest-model.ts';
 import type { CapturedPlug } from './captured-plug.ts';
 import { type ListedMapping, holdable } from './holdable.ts';
-import { asQemuTells, compareMappings, type Differences, joinRuns } from './mapping-differences.ts';
+import {
+  asQemuTells,
+  compareMappings,
+  type Comparison,
+  type Differences,
+  joinRuns,
+} from './mapping-differences.ts';
 import { openCapture } from '../source/source.ts';
 
 /** Holds what a host has against what was recorded; what differs goes to `differences`. */
@@ -25,9 +31,10 @@ export class ReplayComparison {
     this.#hostPageSize = hostPageSize;
   }
 
-  /** The host after a plug against the captured listing. */
+  /** The host after a plug against the captured listing, or where there is none against what the IOMMU translates. */
   async replay(plug: CapturedPlug, requester: RequesterId): Promise<void> {
-    const listing = (await plug.open.capture.mappings(formatRequesterId(requester))) ?? [];
+    const { capture, unit } = plug.open;
+    const listing = (await capture.mappings(formatRequesterId(requester))) ?? leavesOf(unit, requester);
     compareMappings(
       this.#expected(listing, plug),
       this.#held(plug),
@@ -41,16 +48,13 @@ export class ReplayComparison {
     const { capture } = plug.open;
     const told =
       (await capture.replay()) ??
-      (capture.plugRequester === null ? ledgerOf(await capture.events()) : undefined);
-    if (told === undefined) return null;
-    const sorted = [...told].sort((a, b) => a.iova - b.iova);
-    const ours = this.#comparable(asQemuTells(plug.host.mappings()));
-    return compareMappings(this.#expected(sorted, plug), ours, 'replay against QEMU', this.#differences);
+      (capture.plugRequester === null ? ledgerOf([], await capture.events()) : undefined);
+    return told === undefined ? null : this.#withQemu(told, plug, 'replay against QEMU');
   }
 
   /**
    * The host at the end against the guest's tables, and those against what was recorded of the end: the memory, where
-   * the capture has it, and the listing. True when all are equal.
+   * the capture has it, and the listing. True when all are equal. What QEMU had told its sink by then is compared, too.
    */
   async final(plug: CapturedPlug, requester: RequesterId, moved: boolean): Promise<boolean> {
     const { capture, unit } = plug.open;
@@ -75,7 +79,15 @@ export class ReplayComparison {
     if (listing !== undefined) {
       found.push(compareMappings(listing, tables, 'final tables against the listing', this.#differences));
     }
+    const told = moved ? await toldByQemu(capture) : undefined;
+    if (told !== undefined) this.#withQemu(told, plug, 'host at the end against QEMU');
     return found.every((equal) => equal);
+  }
+
+  #withQemu(told: readonly ListedMapping[], plug: CapturedPlug, where: Comparison): boolean {
+    const sorted = [...told].sort((a, b) => a.iova - b.iova);
+    const ours = this.#comparable(asQemuTells(plug.host.mappings()));
+    return compareMappings(this.#expected(sorted, plug), ours, where, this.#differences);
   }
 
   #expected(listing: Iterable<ListedMapping>, { open }: CapturedPlug): Mapping[] {
@@ -98,25 +110,40 @@ async function recordedFinal(capture: Capture, requester: RequesterId): Promise<
   return leavesOf(unit, requester);
 }
 
-/** What a sink holds that took `events`. */
-function ledgerOf(events: readonly CaptureEvent[] | undefined): Mapping[] | undefined {
+/** What a sink holds in the end that took all that QEMU sent; undefined when that is not known from the begin. */
+async function toldByQemu(capture: Capture): Promise<ListedMapping[] | undefined> {
+  const replay = capture.plugRequester === null ? [] : await capture.replay();
+  return replay === undefined ? undefined : ledgerOf(replay, await capture.events());
+}
+
+/** What a sink holds that took `replay` and then `events`; undefined without events. */
+function ledgerOf(
+  replay: readonly CaptureMap[],
+  events: readonly CaptureEvent[] | undefined,
+): ListedMapping[] | undefined {
   if (events === undefined) return undefined;
   const ledger = new Ledger();
-  for (const { op, iova, pages, target, access } of events) {
-    if (op === 'map') {
-      ledger.insert(iova, pages, target ?? 0, access);
+  const insert = ({ iova, pages, target, access }: CaptureMap): void =>
+    void ledger.insert(iova, pages, target ?? 0, target === undefined ? access | NO_TARGET : access);
+  for (const map of replay) insert(map);
+  for (const event of events) {
+    if (event.op === 'map') {
+      insert(event);
       continue;
     }
-    const cursor = ledger.cursor(iova);
-    while (cursor.valid && cursor.iova < iova + pages) cursor.remove();
+    const cursor = ledger.cursor(event.iova);
+    while (cursor.valid && cursor.iova < event.iova + event.pages) cursor.remove();
   }
   return [...ledger.mappings()].map(({ iova, pages, target, flags }) => ({
     iova,
     pages,
-    target,
-    access: flags as Access,
+    target: (flags & NO_TARGET) === 0 ? target : undefined,
+    access: (flags & Access.ReadWrite) as Access,
   }));
 }
+
+/** Marks a mapping that leads to no RAM; above the bits of its access. */
+const NO_TARGET = 4;
 
 /** The leaves of the tables that translate `requester`. */
 function leavesOf(unit: OpenIommu, requester: RequesterId): Mapping[] {

@@ -71,12 +71,15 @@ function replayLine({ replayed, matchesQemu }: ReplayResult, style: Style): stri
   return `${said} replayed, ${matchesQemu ? style.good('as QEMU did') : style.bad('not as QEMU did')}`;
 }
 
-function eventsLine({ eventsPlayed, finalMappings, finalEqual }: ReplayResult, style: Style): string {
+function eventsLine(
+  { eventsPlayed, playedUnit, finalMappings, finalEqual }: ReplayResult,
+  style: Style,
+): string {
   const end = `${plural(finalMappings, 'mapping')} at the end`;
   const equal = finalEqual
     ? style.good("equal to the guest's tables")
     : style.bad("not equal to the guest's tables");
-  const played = eventsPlayed === 0 ? 'none in the capture' : `${plural(eventsPlayed, 'event')} played`;
+  const played = eventsPlayed === 0 ? 'none in the capture' : `${plural(eventsPlayed, playedUnit)} played`;
   return `${played}; ${end}, ${equal}`;
 }
 

@@ -25,7 +25,9 @@ export interface ReplayResult {
   readonly replayed: number;
   /** Whether QEMU's own replay was the same; null when the capture holds nothing that QEMU sent. */
   readonly matchesQemu: boolean | null;
+  /** What the guest was made to do again after the plug, and what one of it is called. */
   readonly eventsPlayed: number;
+  readonly playedUnit: string;
   /** Mappings of the host at the end. */
   readonly finalMappings: number;
   /** Whether the host ended equal to the guest's final tables, and those to the recorded listing. */
