@@ -72,8 +72,8 @@ describe('capture.json', () => {
   test.each<[string, (json: CaptureFile) => void, string[]]>([
     [
       'an unknown model: file, place, model and those that are supported',
-      (json) => (json.iommu.model = 'amd'),
-      ['capture.json', '$.iommu.model', '"amd"', 'a supported model: vtd'],
+      (json) => (json.iommu.model = 'smmuv3'),
+      ['capture.json', '$.iommu.model', '"smmuv3"', 'a supported model: vtd, amdvi'],
     ],
     [
       'a model that would be a property of every object',

@@ -285,7 +285,9 @@ describe('--hold', () => {
     const { code, err } = await viommu(['replay', '--connect', path, '--hold']);
 
     expect(code).toBe(2);
-    expect(err).toBe('viommu: --hold is for one capture, not for 5; name the folder of one\n');
+    expect(err).toBe(
+      `viommu: --hold is for one capture, not for ${FOLDERS.length}; name the folder of one\n`,
+    );
   });
 });
 

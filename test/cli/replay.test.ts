@@ -198,6 +198,8 @@ describe('which captures, and how', () => {
 
     expect(code).toBe(0);
     expect(asked.map(({ folder }) => basename(folder))).toEqual([
+      'amdvi-e1000',
+      'amdvi-vfio-mix',
       'vtd-legacy-e1000',
       'vtd-legacy-e1000-aw39',
       'vtd-sm-first-stage',

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { shippedCaptures } from '../../src/guests/index.ts';
 import { linesOf, viommu } from './console.ts';
 
-const [capture = ''] = await shippedCaptures();
+const captures = await shippedCaptures();
+const capture = captures.find((folder) => basename(folder) === 'vtd-legacy-e1000') ?? '';
 const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
@@ -108,9 +110,15 @@ describe('options that do not fit the source', () => {
     [['maps', capture, '--cap', '0x1000'], '--cap is for ELF cores'],
     [['maps', capture, '--model', 'amd'], '--model "amd" does not fit a capture of "vtd"'],
     [['maps', `${capture}/capture.json`], 'name its folder'],
-    [['maps', `${capture}/memory.elf.gz`], 'add --model vtd --rtaddr 0x...'],
+    [
+      ['maps', `${capture}/memory.elf.gz`],
+      'add --model vtd --rtaddr 0x... (what RTADDR_REG held) or --model amdvi --devtab 0x... (what Device Table Base held), or',
+    ],
     [['maps', `${capture}/memory.elf.gz`, '--model', 'vtd'], 'add --model vtd --rtaddr 0x...'],
-    [['maps', `${capture}/memory.elf.gz`, '--model', 'smmuv3', '--rtaddr', '0x1000'], 'supported: vtd'],
+    [
+      ['maps', `${capture}/memory.elf.gz`, '--model', 'smmuv3', '--rtaddr', '0x1000'],
+      'supported: vtd, amdvi',
+    ],
     [['maps', `${capture}/memory.elf.gz`, '--final'], '--final is for captures'],
     [
       ['maps', `${capture}/memory.elf.gz`, '--model', 'vtd', '--rtaddr', '4096'],

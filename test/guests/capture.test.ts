@@ -21,8 +21,10 @@ const pagesOf = (core: { pages(): Iterable<unknown> } | undefined): number | und
   core === undefined ? undefined : [...core.pages()].length;
 
 describe('the shipped captures', () => {
-  it('are the five VT-d ones', async () => {
+  it('are those of every model', async () => {
     expect((await shippedCaptures()).map((path) => basename(path))).toEqual([
+      'amdvi-e1000',
+      'amdvi-vfio-mix',
       'vtd-legacy-e1000',
       'vtd-legacy-e1000-aw39',
       'vtd-sm-first-stage',
@@ -32,6 +34,8 @@ describe('the shipped captures', () => {
   });
 
   it.each([
+    ['amdvi-e1000', 13, 14, 303, 303, 23641, 257],
+    ['amdvi-vfio-mix', 1452, undefined, 13981, 13981, undefined, undefined],
     ['vtd-legacy-e1000', 14, 15, 348, 348, 25797, 257],
     ['vtd-legacy-e1000-aw39', 12, 13, 348, 348, 25751, 257],
     ['vtd-sm-first-stage', 27, undefined, undefined, undefined, undefined, undefined],

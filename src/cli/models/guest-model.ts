@@ -61,6 +61,9 @@ export interface OpenIommu {
   /** Where requests without PASID are interrupts, whatever else the IOMMU says; undefined when nowhere. */
   readonly interrupts: { readonly range: PageRange; readonly rule: string } | undefined;
 
+  /** Why requests of `requester` for page `page` are not translated though others of it are; undefined when they are. */
+  exempt(requester: RequesterId, page: number): string | undefined;
+
   /** Every requester that the IOMMU knows, ascending; with `pasid`, those that translate it. */
   requesters(pasid: number | undefined): Iterable<RequesterFinding>;
 

@@ -1,8 +1,9 @@
+import { amdviModel } from './amdvi/amdvi-model.ts';
 import type { GuestModel } from './guest-model.ts';
 import { vtdModel } from './vtd/vtd-model.ts';
 
 /** Every kind of IOMMU that the commands know. */
-export const MODELS: readonly GuestModel[] = [vtdModel];
+export const MODELS: readonly GuestModel[] = [vtdModel, amdviModel];
 
 /** The model that captures or `--model` call `name`. */
 export function modelNamed(name: string): GuestModel | undefined {

@@ -39,5 +39,7 @@ export function sourceOptions(options: GuestOptions): SourceOptions {
 }
 
 /** How to find the values of registers, for help texts. */
-export const CORE_HELP: string = `An ELF core is what QEMU's dump-guest-memory writes. It holds the tables but not the registers.
+export const CORE_HELP: string = `An ELF core is what QEMU's dump-guest-memory writes. It holds the tables but not the registers: read them
+from the stopped guest in QEMU's monitor, as with "xp /2xw 0xfed90020" (low word first), and give both words as one
+number.
 ${CORE_MODELS.map(({ core }) => core?.help ?? '').join('\n')}`;

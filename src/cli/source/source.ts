@@ -70,7 +70,10 @@ export async function openSource(path: string, options: SourceOptions): Promise<
   const isCore = info !== undefined && !info.isDirectory();
   const source = await (isCore ? openCore(path, options) : openFolder(path, options));
   if (options.pasid !== undefined && !source.model.hasPasids) {
-    throw new UsageError(`${source.model.title} knows no PASIDs here`, 'leave --pasid out');
+    throw new UsageError(
+      `requests with PASID are not modelled for ${source.model.title}`,
+      'leave --pasid out',
+    );
   }
   return source;
 }

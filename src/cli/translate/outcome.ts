@@ -9,16 +9,20 @@ export type Outcome =
   /** A write here is an interrupt request; nothing translates it. */
   | { readonly kind: 'interrupt'; readonly range: PageRange; readonly rule: string }
   | { readonly kind: 'fault'; readonly fault: FaultWords; readonly writeFault: FaultWords | undefined }
-  | {
-      /** `untranslated`: translation is off. `pass-through`: the requester's structures say so. */
-      readonly kind: 'translated' | 'pass-through' | 'untranslated';
-      /** Guest-physical byte address. */
-      readonly gpa: bigint;
-      /** What the tables permit. */
-      readonly access: Access;
-      /** Whether the guest has RAM there. */
-      readonly ram: boolean;
-    };
+  /** `pass-through`: the requester's structures say so. */
+  | ({ readonly kind: 'translated' | 'pass-through' } & Reached)
+  /** Nothing about the requester matters: `why` says what does. */
+  | ({ readonly kind: 'untranslated'; readonly why: string } & Reached);
+
+/** What a request reaches. */
+export interface Reached {
+  /** Guest-physical byte address. */
+  readonly gpa: bigint;
+  /** What the tables permit. */
+  readonly access: Access;
+  /** Whether the guest has RAM there. */
+  readonly ram: boolean;
+}
 
 /** What is asked. */
 export interface Request {
@@ -42,8 +46,9 @@ export function outcomeOf(unit: OpenIommu, request: Request): Outcome {
   if (interrupts !== undefined && page >= interrupts.range.start && page < interrupts.range.end) {
     return { kind: 'interrupt', ...interrupts };
   }
-  if (unit.off !== undefined) {
-    return { kind: 'untranslated', gpa: iova, access: Access.ReadWrite, ram: isRam(iova) };
+  const why = unit.off === undefined ? unit.exempt(requester, page) : `translation is off (${unit.off})`;
+  if (why !== undefined) {
+    return { kind: 'untranslated', gpa: iova, access: Access.ReadWrite, ram: isRam(iova), why };
   }
   const index = pasid ?? 0;
   const entry = region.translatePage(page, access, index);

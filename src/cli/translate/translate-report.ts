@@ -117,7 +117,7 @@ function stepLines(steps: readonly TraceStep[], style: Style): string[] {
   });
 }
 
-function outcomeLines({ source, request, trace, outcome }: Translated, style: Style): string[] {
+function outcomeLines({ request, trace, outcome }: Translated, style: Style): string[] {
   const { iova, access } = request;
   switch (outcome.kind) {
     case 'interrupt':
@@ -136,11 +136,7 @@ function outcomeLines({ source, request, trace, outcome }: Translated, style: St
       ];
     }
     case 'untranslated':
-      return [
-        style.good(
-          `${formatAddress(iova)} as it is: translation is off (${source.unit.off})${ramNote(outcome.ram)}`,
-        ),
-      ];
+      return [style.good(`${formatAddress(iova)} as it is: ${outcome.why}${ramNote(outcome.ram)}`)];
     case 'pass-through':
       return [
         style.good(`${formatAddress(iova)} as it is: the requester passes through${ramNote(outcome.ram)}`),

@@ -32,9 +32,8 @@ export const vtdModel: GuestModel = {
       { option: 'ecap', help: 'ECAP_REG (likewise)', needed: undefined },
     ],
     help:
-      'VT-d: read RTADDR_REG of the\n' +
-      `stopped guest with "xp /2xw 0xfed90020" in QEMU's monitor (low word first) and give both words as one number. CAP_REG\n` +
-      'is at 0xfed90008 and ECAP_REG at 0xfed90010; legacy pass-through entries are only right together with CAP_REG.',
+      'VT-d: RTADDR_REG is at 0xfed90020, CAP_REG at 0xfed90008, ECAP_REG at 0xfed90010; legacy pass-through entries are only\n' +
+      'right together with CAP_REG.',
     open: openCore,
   },
 };

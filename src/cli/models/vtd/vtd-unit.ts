@@ -42,6 +42,10 @@ export class OpenVtd implements OpenIommu {
     return `${MODES[mode] ?? `reserved mode (TTM ${mode})`}, root table at ${formatPage(rootTable)}`;
   }
 
+  exempt(): string | undefined {
+    return undefined;
+  }
+
   requesters(pasid: number | undefined): Iterable<RequesterFinding> {
     return vtdRequesters(this.iommu, pasid);
   }

@@ -1,0 +1,61 @@
+import { GuestFileError } from '../../../guests/index.ts';
+import type { AddressSpace } from '../../../memory/index.ts';
+import { AmdviIommu, RegisterDumpError } from '../../../models/amdvi/index.ts';
+import type { RegisterValue } from '../core-model.ts';
+import type { CaptureOpening, GuestModel, OpenIommu } from '../guest-model.ts';
+import { OpenAmdvi } from './amdvi-unit.ts';
+import { coreRegisters } from './core-registers.ts';
+
+/** Registers up to the end of Extended Feature: without them there is no saying what IOMMU it is. */
+const LEAST_REGISTER_BYTES = 0x38;
+
+/** AMD-Vi. */
+export const amdviModel: GuestModel = {
+  names: ['amdvi', 'amd'],
+  title: 'AMD-Vi',
+  hasTables: true,
+  hasPasids: false,
+  openCapture,
+  core: {
+    registers: [
+      {
+        option: 'devtab',
+        help: 'Device Table Base, size (bits 8:0) included',
+        needed: 'what Device Table Base held',
+      },
+      { option: 'control', help: 'Control (default: IommuEn set)', needed: undefined },
+      {
+        option: 'efr',
+        help: 'Extended Feature (default: an IOMMU that can do everything)',
+        needed: undefined,
+      },
+    ],
+    help: 'AMD-Vi: Device Table Base is at 0xfed80000, Control at 0xfed80018, Extended Feature at 0xfed80030.',
+    open: openCore,
+  },
+};
+
+function openCapture({ capture, file, memory, final, ...options }: CaptureOpening): OpenIommu {
+  const registers = capture.requireRegisters(LEAST_REGISTER_BYTES);
+  const { bytes } = final ? registers.final : registers.start;
+  try {
+    return new OpenAmdvi(AmdviIommu.fromRegisters({ ...options, memory, bytes }));
+  } catch (error) {
+    if (!(error instanceof RegisterDumpError)) throw error;
+    throw new GuestFileError({
+      code: 'capture',
+      file,
+      place: `$.iommu.${final ? 'finalRegisters' : 'registers'}.hex`,
+      problem: error.message,
+      remedy: 'record the capture again with the whole register file',
+      cause: error,
+    });
+  }
+}
+
+function openCore(memory: AddressSpace, values: ReadonlyMap<string, RegisterValue>): OpenIommu {
+  const bytes = coreRegisters(values.get('devtab') ?? ZERO, values.get('control'), values.get('efr'));
+  return new OpenAmdvi(AmdviIommu.fromRegisters({ memory, bytes, guestStopped: true, iotlb: false }));
+}
+
+const ZERO: RegisterValue = { lo: 0, hi: 0 };
