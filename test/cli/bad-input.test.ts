@@ -73,7 +73,7 @@ describe('capture.json', () => {
     [
       'an unknown model: file, place, model and those that are supported',
       (json) => (json.iommu.model = 'smmuv3'),
-      ['capture.json', '$.iommu.model', '"smmuv3"', 'a supported model: vtd, amdvi'],
+      ['capture.json', '$.iommu.model', '"smmuv3"', 'a supported model: vtd, amdvi, virtio'],
     ],
     [
       'a model that would be a property of every object',

@@ -43,8 +43,8 @@ const listings: Listing[] = captures.flatMap((capture) => {
 
 describe('what real guests map', () => {
   test('the shipped captures hold the listings that are compared', () => {
-    expect(captures).toHaveLength(7);
-    expect(listings).toHaveLength(17);
+    expect(captures).toHaveLength(8);
+    expect(listings).toHaveLength(18);
   });
 
   test.each(

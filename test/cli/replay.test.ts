@@ -13,6 +13,7 @@ const EQUAL: ReplayResult = {
   matchesQemu: true,
   eventsPlayed: 25_797,
   playedUnit: 'event',
+  mappedIn: 'tables',
   finalMappings: 398,
   finalEqual: true,
   equal: true,
@@ -200,6 +201,7 @@ describe('which captures, and how', () => {
     expect(asked.map(({ folder }) => basename(folder))).toEqual([
       'amdvi-e1000',
       'amdvi-vfio-mix',
+      'virtio-iommu-e1000',
       'vtd-legacy-e1000',
       'vtd-legacy-e1000-aw39',
       'vtd-sm-first-stage',

@@ -25,6 +25,7 @@ describe('the shipped captures', () => {
     expect((await shippedCaptures()).map((path) => basename(path))).toEqual([
       'amdvi-e1000',
       'amdvi-vfio-mix',
+      'virtio-iommu-e1000',
       'vtd-legacy-e1000',
       'vtd-legacy-e1000-aw39',
       'vtd-sm-first-stage',

@@ -49,7 +49,7 @@ export async function listAsText(io: CommandIo, request: ListingRequest): Promis
     const key = tablesKey(translation);
     const before = key === undefined ? undefined : shown.get(key);
     if (before !== undefined) {
-      await io.out(`\n${header}\n  the same tables as ${formatRequesterId(before)}\n`);
+      await io.out(`\n${header}\n  the same ${sharedBy(translation)} as ${formatRequesterId(before)}\n`);
       continue;
     }
     if (key !== undefined) shown.set(key, requester);
@@ -129,6 +129,10 @@ function unitLine({ iommu, off, summary }: OpenIommu): string {
   const does =
     off === undefined ? summary : `translation off (${off}): every request reaches guest memory as it is`;
   return `${iommu.name}, ${does}`;
+}
+
+function sharedBy(translation: Translation): string {
+  return translation.kind === 'mapped' ? translation.shared : '';
 }
 
 /** How a requester is translated, in one line. */

@@ -58,7 +58,7 @@ export interface OpenIommu {
   readonly off: string | undefined;
   /** What is said when no requester is translated. */
   readonly nobody: string;
-  /** Where requests without PASID are interrupts, whatever else the IOMMU says; undefined when nowhere. */
+  /** Where requests without PASID are interrupts, and the rule that says so; undefined when nowhere. */
   readonly interrupts: { readonly range: PageRange; readonly rule: string } | undefined;
 
   /** Why requests of `requester` for page `page` are not translated though others of it are; undefined when they are. */

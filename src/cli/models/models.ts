@@ -1,9 +1,10 @@
 import { amdviModel } from './amdvi/amdvi-model.ts';
 import type { GuestModel } from './guest-model.ts';
+import { virtioModel } from './virtio/virtio-model.ts';
 import { vtdModel } from './vtd/vtd-model.ts';
 
 /** Every kind of IOMMU that the commands know. */
-export const MODELS: readonly GuestModel[] = [vtdModel, amdviModel];
+export const MODELS: readonly GuestModel[] = [vtdModel, amdviModel, virtioModel];
 
 /** The model that captures or `--model` call `name`. */
 export function modelNamed(name: string): GuestModel | undefined {

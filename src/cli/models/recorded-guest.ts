@@ -4,7 +4,7 @@ export interface RecordedGuest {
   readonly length: number;
   /** What one of it is, for people: `event`. */
   readonly unit: string;
-  /** What a reader should know about it. */
+  /** What a reader should know about it; there may be more when it has been played. */
   readonly notes: readonly string[];
 
   /** Makes its requester begin with nothing mapped: where a capture without plug begins. */

@@ -18,8 +18,10 @@ export type Translation =
       /** The same in one line for people. */
       readonly text: string;
       readonly domain: number;
-      /** Requesters with the same key have the same mappings. */
+      /** Requesters with the same key have the same mappings, for they share... */
       readonly key: string;
+      /** ...this: `tables`. */
+      readonly shared: string;
     };
 
 /** A requester that the IOMMU knows. */

@@ -26,11 +26,12 @@ export async function replayCapture(folder: string, options: ReplayOptions): Pro
   const start = performance.now();
   const open = await openCapture(folder);
   const { capture } = open;
-  const job = new ReplayJob(capture, aboutWhom(capture), options);
-  return job.run(open, performance.now() - start);
+  const job = new ReplayJob(open, aboutWhom(capture), options);
+  return job.run(performance.now() - start);
 }
 
 class ReplayJob {
+  readonly #open: OpenCapture;
   readonly #capture: Capture;
   readonly #requester: RequesterId;
   readonly #options: ReplayOptions;
@@ -39,14 +40,16 @@ class ReplayJob {
   readonly #notes: string[] = [];
   #eventsMs = 0;
 
-  constructor(capture: Capture, requester: RequesterId, options: ReplayOptions) {
-    this.#capture = capture;
+  constructor(open: OpenCapture, requester: RequesterId, options: ReplayOptions) {
+    this.#open = open;
+    this.#capture = open.capture;
     this.#requester = requester;
     this.#options = options;
     this.#comparison = new ReplayComparison(this.#differences, options.hostPageSize);
   }
 
-  async run(open: OpenCapture, loadMs: number): Promise<ReplayResult> {
+  async run(loadMs: number): Promise<ReplayResult> {
+    const open = this.#open;
     this.#noteStopped(open);
     let plug: CapturedPlug;
     try {
@@ -111,7 +114,6 @@ class ReplayJob {
    */
   async #play(plug: CapturedPlug, begin: OpenCapture, guest: RecordedGuest): Promise<CapturedPlug> {
     const { name } = this.#capture;
-    this.#notes.push(...guest.notes);
     let end = plug;
     if (begin !== plug.open) {
       await guest.startFromNothing();
@@ -126,6 +128,7 @@ class ReplayJob {
       this.#options.progress?.(done, guest.length, `${name}: playing ${guest.unit}s`);
     });
     this.#eventsMs = performance.now() - start;
+    this.#notes.push(...guest.notes);
     const { state } = end.device.container;
     if ('reason' in state)
       this.#notes.push(`the device was cut off while events were played: ${formatRefusal(state)}`);
@@ -160,12 +163,13 @@ class ReplayJob {
 
   #about(): Pick<
     ReplayResult,
-    'capture' | 'description' | 'requester' | 'notes' | 'differences' | 'differenceCount'
+    'capture' | 'description' | 'requester' | 'mappedIn' | 'notes' | 'differences' | 'differenceCount'
   > {
     return {
       capture: this.#capture.name,
       description: this.#capture.description,
       requester: formatRequesterId(this.#requester),
+      mappedIn: this.#open.model.hasTables ? 'tables' : 'domain',
       notes: this.#notes,
       differences: this.#differences.listed,
       differenceCount: this.#differences.count,

@@ -72,13 +72,13 @@ function replayLine({ replayed, matchesQemu }: ReplayResult, style: Style): stri
 }
 
 function eventsLine(
-  { eventsPlayed, playedUnit, finalMappings, finalEqual }: ReplayResult,
+  { eventsPlayed, playedUnit, mappedIn, finalMappings, finalEqual }: ReplayResult,
   style: Style,
 ): string {
   const end = `${plural(finalMappings, 'mapping')} at the end`;
   const equal = finalEqual
-    ? style.good("equal to the guest's tables")
-    : style.bad("not equal to the guest's tables");
+    ? style.good(`equal to the guest's ${mappedIn}`)
+    : style.bad(`not equal to the guest's ${mappedIn}`);
   const played = eventsPlayed === 0 ? 'none in the capture' : `${plural(eventsPlayed, playedUnit)} played`;
   return `${played}; ${end}, ${equal}`;
 }

@@ -28,6 +28,8 @@ export interface ReplayResult {
   /** What the guest was made to do again after the plug, and what one of it is called. */
   readonly eventsPlayed: number;
   readonly playedUnit: string;
+  /** What the guest's mappings lie in. */
+  readonly mappedIn: 'tables' | 'domain';
   /** Mappings of the host at the end. */
   readonly finalMappings: number;
   /** Whether the host ended equal to the guest's final tables, and those to the recorded listing. */

@@ -105,8 +105,11 @@ function stepLines(steps: readonly TraceStep[], style: Style): string[] {
     entry[0] ?? '',
     meaning,
   ]);
+  const shown = steps.some(({ table }) => table !== undefined)
+    ? rows
+    : rows.map(([what = '', , , meaning = '']) => [what, meaning]);
   // Word 0 says most; further words stand below it, so that a PASID-table entry does not push the columns apart.
-  return alignColumns(rows).flatMap((line, i) => {
+  return alignColumns(shown).flatMap((line, i) => {
     const { entry, depth } = steps[i]!;
     const lines = [line];
     for (let word = 1; word < entry.length; word += WORDS_A_LINE) {
@@ -123,8 +126,7 @@ function outcomeLines({ request, trace, outcome }: Translated, style: Style): st
     case 'interrupt':
       return [
         style.bad(
-          `not translated: ${formatRange(outcome.range)} is the interrupt range, where a write is an interrupt request, ` +
-            `whatever the tables say (${outcome.rule})`,
+          `not translated: ${formatRange(outcome.range)} is the interrupt range, where a write is an interrupt request, ${outcome.rule}`,
         ),
       ];
     case 'fault': {

@@ -31,7 +31,8 @@ export function translationOf(translation: DeviceTranslation): Translation {
       const { domain, root, levels, access } = translation;
       const limit = access === Access.ReadWrite ? '' : `, ${permissionOf(access)} at the most`;
       const text = `host tables: ${plural(levels, 'level')} at ${formatPage(root)}${limit}, domain ${domain}`;
-      return { kind: 'mapped', by: 'host-tables', text, domain, key: `${root} ${levels} ${access}` };
+      const key = `${root} ${levels} ${access}`;
+      return { kind: 'mapped', by: 'host-tables', text, domain, key, shared: 'tables' };
     }
   }
 }

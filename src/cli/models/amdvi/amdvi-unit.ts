@@ -20,7 +20,7 @@ export class OpenAmdvi implements OpenIommu {
   readonly nobody = 'no device table entry says how';
   readonly interrupts: { readonly range: PageRange; readonly rule: string } = {
     range: INTERRUPT_RANGE,
-    rule: 'AMD-Vi 2.1',
+    rule: 'whatever the tables say (AMD-Vi 2.1)',
   };
 
   constructor(iommu: AmdviIommu) {

@@ -29,14 +29,21 @@ export function translationOf(translation: RequestTranslation): Translation {
   if (translation.kind === 'second-stage') {
     const { secondStage } = translation;
     const text = `second stage: ${levelsAt(secondStage)}, domain ${domain}`;
-    return { kind: 'mapped', by, text, domain, key: `second ${keyOf(secondStage)}` };
+    return { kind: 'mapped', by, text, domain, key: `second ${keyOf(secondStage)}`, shared: 'tables' };
   }
   const { firstStage: first, secondStage: second } = translation;
   const text =
     second === undefined
       ? `first stage: ${levelsAt(first)}, domain ${domain}`
       : `nested: first stage of ${levelsAt(first)}, second stage of ${levelsAt(second)}, domain ${domain}`;
-  return { kind: 'mapped', by, text, domain, key: `${by} ${keyOf(first)} ${keyOf(second)}` };
+  return {
+    kind: 'mapped',
+    by,
+    text,
+    domain,
+    key: `${by} ${keyOf(first)} ${keyOf(second)}`,
+    shared: 'tables',
+  };
 }
 
 function levelsAt({ root, levels }: StageTables): string {

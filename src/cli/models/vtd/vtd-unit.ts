@@ -26,7 +26,7 @@ export class OpenVtd implements OpenIommu {
   /** VT-d 3.14: requests without PASID only; those with one are translated here as anywhere. */
   readonly interrupts: { readonly range: PageRange; readonly rule: string } = {
     range: INTERRUPT_RANGE,
-    rule: 'VT-d 3.14',
+    rule: 'whatever the tables say (VT-d 3.14)',
   };
 
   constructor(iommu: VtdIommu) {
