@@ -27,7 +27,7 @@ export function mapsCommand(session: Session): Command {
     .summary("list what a stopped guest's IOMMU maps")
     .description(
       "Walks the IOMMU tables in a stopped guest's memory and lists every mapping, for one requester or for all that " +
-        'the tables know.',
+        'the tables know. Where an IOMMU has no tables, what the guest asked of it is done again.',
     )
     .argument('<source>', SOURCE_HELP)
     .option('--requester <BB:DD.F>', 'only this requester ID (default: all)', requesterArgument)
@@ -60,6 +60,7 @@ Examples:
   $ viommu maps captures/vtd-legacy-e1000
   $ viommu maps captures/vtd-legacy-e1000 --requester 02:00.0 --final --json | head
   $ viommu maps guest.elf --model vtd --rtaddr 0x244c7000 --requester 00:04.0
+  $ viommu maps guest.elf --model amdvi --devtab 0x1240007
 
 Exit status:
   0  the listing is complete

@@ -34,8 +34,8 @@ export function replayCommand(session: Session, job: ReplayJob = loadedJob, worl
     .description(
       'Plugs a VFIO device into a captured guest whose IOMMU already holds mappings, replays them to a host IOMMU ' +
         'in memory, or to a vfio-user server, plays every change that the guest made afterwards through its registers ' +
-        'and tables, and compares: the replay with what QEMU replayed, and the host IOMMU at the end with what the ' +
-        'guest programmed.',
+        'and tables, or its requests, and compares: the replay with what QEMU replayed, and the host IOMMU at the end ' +
+        'with what the guest programmed.',
     )
     .argument('[capture...]', 'folders of captures (default: the captures that ship with viommu)')
     .addOption(

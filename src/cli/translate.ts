@@ -66,7 +66,7 @@ const HELP = `
 Each line names a structure, the address of the table with the number of the entry, the raw entry and what it means.
 Where translation is nested, the second-stage walks of first-stage tables and of the page are indented. The last line
 is the outcome: the guest-physical address with the size of the leaf and its permission, or the fault under the
-specification's name, code (FRCD_REG.FR) and reason. --json prints all of it as one object on one line.
+specification's name, code and reason. --json prints all of it as one object on one line.
 
 ${CORE_HELP}
 

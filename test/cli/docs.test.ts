@@ -27,6 +27,6 @@ describe('docs/command.md', () => {
       const printed = new Set(linesOf(out));
       expect(linesOf(shown).filter((text) => text !== '...' && !printed.has(text))).toEqual([]);
     }
-    expect(examples).toHaveLength(2);
+    expect(examples).toHaveLength(4);
   });
 });

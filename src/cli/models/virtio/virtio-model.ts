@@ -9,7 +9,7 @@ import { DOORBELL, OpenVirtio } from './virtio-unit.ts';
 
 /** The virtio IOMMU. */
 export const virtioModel: GuestModel = {
-  names: ['virtio'],
+  names: ['virtio', 'virtio-iommu'],
   title: 'virtio-iommu',
   hasTables: false,
   hasPasids: false,
