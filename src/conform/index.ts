@@ -11,3 +11,6 @@ export * from './start.ts';
 export * from './table/index.ts';
 export * from './judge.ts';
 export * from './step-text.ts';
+export * from './text.ts';
+export * from './requesters.ts';
+export { MACHINE_RAM } from './vmm.ts';

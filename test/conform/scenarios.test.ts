@@ -1,20 +1,11 @@
 /** The scenario table on our models, and whether the table itself is sound. @module */
 import { describe, expect, test } from 'vitest';
-import { differences, runScenario, type Scenario, SCENARIOS, startModel } from '../../src/conform/index.ts';
-
-async function differencesOnModel(scenario: Scenario) {
-  const driver = await startModel(scenario);
-  try {
-    const seen = await runScenario(scenario, driver);
-    return { steps: seen.length, found: differences(scenario, seen, driver, 'specification') };
-  } finally {
-    await driver.close();
-  }
-}
+import { SCENARIOS, startModel } from '../../src/conform/index.ts';
+import { differencesOn } from './differences-on.ts';
 
 describe('our models', () => {
   test.each(SCENARIOS)('$id: $title', async (scenario) => {
-    const { steps, found } = await differencesOnModel(scenario);
+    const { steps, found } = await differencesOn(scenario, startModel);
 
     expect(found).toEqual([]);
     expect(steps).toBe(scenario.steps.length);

@@ -1,0 +1,72 @@
+import { pagesOfText, type SinkLimits } from '../../../src/conform/index.ts';
+import { endOf, EVERYTHING, isSame, type Leaf, liesIn, lineOf, onRam, overlaps, type Pages } from './leaf.ts';
+
+/** The host behind one plugged device: an array of what it was told. */
+export class NaiveHost {
+  readonly #most: number;
+  readonly #end: number;
+  /** Leaves as they are in the tables; the host holds what of them leads to RAM. */
+  #held: readonly Leaf[] = [];
+  #cutOff = false;
+
+  constructor({ maxMappings, end }: SinkLimits) {
+    this.#most = maxMappings ?? Number.POSITIVE_INFINITY;
+    this.#end = end === undefined ? EVERYTHING.end : pagesOfText(end);
+  }
+
+  /** Ascending. */
+  lines(): string[] {
+    return mappingsOf(this.#held).map((mapping) => lineOf(mapping));
+  }
+
+  /** Whether the host could hold what {@link follow} would give it. */
+  canFollow(range: Pages, desired: readonly Leaf[]): boolean {
+    return this.#cutOff || this.#fits(this.#after(range, desired));
+  }
+
+  /**
+   * `desired` is what should be held now, everywhere; the host learns that of `range`. One that cannot hold it is
+   * emptied for good.
+   */
+  follow(range: Pages, desired: readonly Leaf[]): void {
+    if (this.#cutOff) return;
+    const after = this.#after(range, desired);
+    if (this.#fits(after)) {
+      this.#held = after;
+      return;
+    }
+    this.#cutOff = true;
+    this.#held = [];
+  }
+
+  #after(range: Pages, desired: readonly Leaf[]): Leaf[] {
+    const wide = widened(range, [...this.#held, ...desired]);
+    const goOn = this.#held.filter(
+      (held) => !liesIn(held, wide) || desired.some((leaf) => isSame(leaf, held)),
+    );
+    const come = desired.filter((leaf) => liesIn(leaf, wide) && !goOn.some((held) => isSame(leaf, held)));
+    return [...goOn, ...come];
+  }
+
+  #fits(leaves: readonly Leaf[]): boolean {
+    const mappings = mappingsOf(leaves);
+    return mappings.length <= this.#most && mappings.every((mapping) => endOf(mapping) <= this.#end);
+  }
+}
+
+/** The range with all of every leaf that it touches, and of every leaf that those touch. */
+function widened(range: Pages, leaves: readonly Leaf[]): Pages {
+  let { start, end } = range;
+  for (;;) {
+    const crossing = leaves.filter((leaf) => overlaps(leaf, { start, end }) && !liesIn(leaf, { start, end }));
+    if (crossing.length === 0) return { start, end };
+    for (const leaf of crossing) {
+      start = Math.min(start, leaf.iova);
+      end = Math.max(end, endOf(leaf));
+    }
+  }
+}
+
+function mappingsOf(leaves: readonly Leaf[]): Leaf[] {
+  return leaves.flatMap((leaf) => onRam(leaf)).sort((a, b) => a.iova - b.iova);
+}
