@@ -8,6 +8,7 @@ export * from './driver.ts';
 export * from './run-scenario.ts';
 export * from './scenario.ts';
 export * from './start.ts';
+export * from './random/index.ts';
 export * from './table/index.ts';
 export * from './judge.ts';
 export * from './step-text.ts';

@@ -1,11 +1,22 @@
 import { pagesOfText, type SinkLimits } from '../../../src/conform/index.ts';
-import { endOf, EVERYTHING, isSame, type Leaf, liesIn, lineOf, onRam, overlaps, type Pages } from './leaf.ts';
+import {
+  endOf,
+  EVERYTHING,
+  isSame,
+  type Leaf,
+  liesIn,
+  lineOf,
+  onRam,
+  overlaps,
+  type Pages,
+  withoutInterrupts,
+} from './leaf.ts';
 
 /** The host behind one plugged device: an array of what it was told. */
 export class NaiveHost {
   readonly #most: number;
   readonly #end: number;
-  /** Leaves as they are in the tables; the host holds what of them leads to RAM. */
+  /** Leaves as they are in the tables; the host holds what of them is no interrupt and leads to RAM. */
   #held: readonly Leaf[] = [];
   #cutOff = false;
 
@@ -68,5 +79,7 @@ function widened(range: Pages, leaves: readonly Leaf[]): Pages {
 }
 
 function mappingsOf(leaves: readonly Leaf[]): Leaf[] {
-  return leaves.flatMap((leaf) => onRam(leaf)).sort((a, b) => a.iova - b.iova);
+  return withoutInterrupts(leaves)
+    .flatMap((leaf) => onRam(leaf))
+    .sort((a, b) => a.iova - b.iova);
 }

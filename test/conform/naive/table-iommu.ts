@@ -1,7 +1,7 @@
 import { type GuestStep, NotSupported, pagesOfText, type Slot } from '../../../src/conform/index.ts';
 import { DomainTables } from './domain-tables.ts';
 import type { NaiveHost } from './host.ts';
-import { aroundPages, EVERYTHING, type Leaf, type Pages, RAM, withoutInterrupts } from './leaf.ts';
+import { aroundPages, EVERYTHING, type Leaf, type Pages, RAM } from './leaf.ts';
 import { type NaiveIommu, requesterOf } from './naive-iommu.ts';
 
 /** How one table IOMMU differs from another. */
@@ -167,7 +167,7 @@ export class TableIommu implements NaiveIommu {
     if (domain === undefined) return [];
     const state = this.#domains.get(domain);
     if (state === undefined) throw new Error(`there is no domain '${domain}'`);
-    return state === 'pass-through' ? RAM : withoutInterrupts(state.leaves);
+    return state === 'pass-through' ? RAM : state.leaves;
   }
 
   #tables(domain: string): DomainTables {

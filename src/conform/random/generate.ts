@@ -1,0 +1,226 @@
+/** Random steps that a guest and an operator can take. @module */
+import type { AccessText, MachineOptions, Requester, ScenarioModel, SinkLimits, Slot } from '../scenario.ts';
+import { pagesText, pageText } from '../text.ts';
+import { Prng } from './prng.ts';
+import { type ActionStep, StepRules } from './step-rules.ts';
+
+/** Kinds of steps, by what they are about; some are of one model only. */
+export type StepKind =
+  | 'domain'
+  | 'move'
+  | 'silent-move'
+  | 'map'
+  | 'unmap'
+  | 'remap'
+  | 'entry'
+  | 'invalidate-pages'
+  | 'invalidate-all'
+  | 'translation'
+  | 'plug'
+  | 'limited-plug'
+  | 'reset'
+  | 'bypass';
+
+/** What to generate. */
+export interface RandomOptions {
+  readonly model: ScenarioModel;
+  readonly machine?: MachineOptions;
+  /** How many steps. */
+  readonly steps: number;
+  /** Kinds to leave out. */
+  readonly without?: ReadonlySet<StepKind>;
+  /** false: nothing is mapped around the interrupt range. */
+  readonly aroundInterrupts?: false;
+}
+
+const WEIGHTS: readonly (readonly [kind: StepKind, weight: number])[] = [
+  ['domain', 1],
+  ['move', 4],
+  ['silent-move', 1],
+  ['map', 12],
+  ['unmap', 4],
+  ['remap', 4],
+  ['entry', 10],
+  ['invalidate-pages', 4],
+  ['invalidate-all', 3],
+  ['translation', 1],
+  ['plug', 3],
+  ['limited-plug', 1],
+  ['reset', 1],
+  ['bypass', 1],
+];
+
+const DOMAINS = ['a', 'b', 'c'] as const;
+const SLOTS: readonly Slot[] = ['nic', 'disk', 'pci1', 'pci2'];
+const ACCESSES: readonly AccessText[] = ['rw', 'rw', 'r', 'w'];
+const LARGE = 512;
+/** Pages at which mappings begin: two large pages side by side, and those before and with the interrupt range. */
+const WINDOWS = [0, LARGE] as const;
+const WINDOWS_AROUND_INTERRUPTS = [...WINDOWS, 0xf_ec00, 0xf_ee00] as const;
+/** Pages that mappings lead to: RAM above and below, and none. */
+const TARGETS = [0x10_0000, 0x10_0000, 0x10_0000, 0x6_0000, 0x9_0000] as const;
+/** A bit beyond the host address width in an entry of VT-d that allows reading and writing. */
+const RESERVED_BITS = '0x8000100001003';
+/** Proposals that may be turned down before there are as many steps as there will be. */
+const PATIENCE = 50;
+
+/** Steps from a seed, every one allowed by {@link StepRules}. */
+export function randomSteps(seed: number, options: RandomOptions): ActionStep[] {
+  const proposer = new Proposer(new Prng(seed), options);
+  const steps: ActionStep[] = [];
+  for (let tries = 0; steps.length < options.steps && tries < options.steps * PATIENCE; tries++) {
+    const step = proposer.propose();
+    if (step === undefined || !proposer.rules.allows(step)) continue;
+    proposer.rules.take(step);
+    steps.push(step);
+  }
+  return steps;
+}
+
+/** Proposes steps of which some can be taken. */
+class Proposer {
+  readonly rules: StepRules;
+  readonly #prng: Prng;
+  readonly #options: RandomOptions;
+  readonly #weights: readonly (readonly [kind: StepKind, weight: number])[];
+  readonly #windows: readonly number[];
+
+  constructor(prng: Prng, options: RandomOptions) {
+    this.rules = new StepRules(options.model);
+    this.#prng = prng;
+    this.#options = options;
+    this.#windows = options.aroundInterrupts === false ? WINDOWS : WINDOWS_AROUND_INTERRUPTS;
+    this.#weights = WEIGHTS.filter(([kind]) => options.without?.has(kind) !== true);
+  }
+
+  propose(): ActionStep | undefined {
+    const prng = this.#prng;
+    const domain = prng.pick(DOMAINS);
+    switch (prng.weighted(this.#weights)) {
+      case 'domain':
+        return this.#domain(domain);
+      case 'move':
+        return this.#move(domain, {});
+      case 'silent-move':
+        return this.#isVirtio ? undefined : this.#move(domain, { tell: false });
+      case 'map':
+        return this.#map(domain);
+      case 'unmap':
+        return this.#unmap(domain);
+      case 'remap':
+        return this.#remap(domain);
+      case 'entry':
+        return this.#entry(domain);
+      case 'invalidate-pages': {
+        const size = prng.pick([1, 1, 4, LARGE]);
+        const iova = Math.floor(this.#page() / size) * size;
+        return { do: 'invalidate', what: 'pages', domain, iova: pageText(iova), size: pagesText(size) };
+      }
+      case 'invalidate-all':
+        return this.#invalidateAll(domain);
+      case 'translation':
+        return { do: 'translation', on: prng.oneIn(2) };
+      case 'plug':
+        return { do: prng.pick(['plug', 'plug', 'unplug'] as const), who: prng.pick(SLOTS) };
+      case 'limited-plug':
+        return { do: 'plug', who: prng.pick(SLOTS), sink: this.#limits() };
+      case 'reset':
+        return { do: prng.oneIn(8) ? 'reset' : 'boot' };
+      case 'bypass':
+        return prng.oneIn(4) ? { do: 'restart' } : { do: 'bypass', on: prng.oneIn(2) };
+    }
+  }
+
+  get #isVirtio(): boolean {
+    return this.#options.model === 'virtio-iommu';
+  }
+
+  #domain(name: string): ActionStep {
+    if (this.#prng.oneIn(5)) return { do: 'domain', name, kind: 'pass-through' };
+    return this.#options.machine?.awBits === 39 ? { do: 'domain', name, levels: 3 } : { do: 'domain', name };
+  }
+
+  #move(domain: string, told: { readonly tell?: false }): ActionStep {
+    const who: Requester = this.#prng.pick(SLOTS);
+    if (!this.rules.isAttached(who)) return { do: 'attach', who, domain, ...told };
+    return this.#prng.oneIn(3) ? { do: 'detach', who, ...told } : { do: 'switch', who, domain, ...told };
+  }
+
+  #map(domain: string): ActionStep {
+    const prng = this.#prng;
+    const leaf = prng.oneIn(4) ? LARGE : 1;
+    const pages = leaf * (1 + prng.below(leaf === 1 ? 8 : 2));
+    const iova = leaf === 1 ? this.#page() : prng.pick(this.#windows);
+    return {
+      do: 'map',
+      domain,
+      iova: pageText(iova),
+      size: pagesText(pages),
+      to: this.#target(leaf),
+      access: prng.pick(ACCESSES),
+      ...(this.#isVirtio ? {} : { leaf: pagesText(leaf) }),
+    };
+  }
+
+  #unmap(domain: string): ActionStep | undefined {
+    const range = this.#mapped(domain);
+    return range && { do: 'unmap', domain, ...range };
+  }
+
+  #remap(domain: string): ActionStep | undefined {
+    const range = this.#mapped(domain);
+    const to = this.#prng.oneIn(2) ? { to: this.#target(this.#prng.pick([1, LARGE])) } : {};
+    return range && { do: 'remap', domain, ...range, ...to, access: this.#prng.pick(ACCESSES) };
+  }
+
+  /** From the beginning of a leaf to the end of one; anything where leaves are not known. */
+  #mapped(domain: string): { readonly iova: string; readonly size: string } | undefined {
+    const prng = this.#prng;
+    const leaves = this.rules.leavesOf(domain);
+    if (this.#isVirtio) return { iova: pageText(this.#page()), size: pagesText(prng.pick([1, 2, 8, LARGE])) };
+    if (leaves.length === 0) return undefined;
+    const first = prng.pick(leaves);
+    const near = leaves.filter(({ start }) => start >= first.start && start < first.start + LARGE);
+    const last = prng.oneIn(2) ? first : prng.pick(near);
+    return { iova: pageText(first.start), size: pagesText(last.end - first.start) };
+  }
+
+  #entry(domain: string): ActionStep {
+    const prng = this.#prng;
+    const level = prng.pick([1, 1, 2]);
+    const pages = LARGE ** (level - 1);
+    const iova = pageText(Math.floor(this.#page() / pages) * pages);
+    const place = { do: 'entry', domain, level, iova } as const;
+    const kinds = ['nothing', 'leaf', 'leaf', ...(level > 1 ? ['table' as const] : [])] as const;
+    const is = prng.pick(kinds);
+    if (this.#options.model === 'vtd' && level === 1 && prng.oneIn(8))
+      return { ...place, is: 'raw', bits: RESERVED_BITS };
+    if (is !== 'leaf') return { ...place, is };
+    return { ...place, is, to: this.#target(pages), access: prng.pick(ACCESSES) };
+  }
+
+  #invalidateAll(domain: string): ActionStep {
+    const prng = this.#prng;
+    const what = prng.pick(['domain', 'domain', 'domain', 'all', 'structures', 'requester'] as const);
+    if (what === 'domain') return { do: 'invalidate', what, domain };
+    if (what === 'requester') return { do: 'invalidate', what, who: prng.pick(SLOTS) };
+    return { do: 'invalidate', what };
+  }
+
+  /** Limits, half of them wide enough for what mostly is there. */
+  #limits(): SinkLimits {
+    const prng = this.#prng;
+    return prng.oneIn(3)
+      ? { end: pageText(prng.pick([LARGE, 0xf_ee00, 0x18_0000])) }
+      : { maxMappings: prng.pick([2, 4, 8, 16]) };
+  }
+
+  /** Pages at the beginning of a window, and at the end of the large page there. */
+  #page(): number {
+    return this.#prng.pick(this.#windows) + this.#prng.pick([0, LARGE - 8]) + this.#prng.below(8);
+  }
+
+  #target(aligned: number): string {
+    return pageText(this.#prng.pick(TARGETS) + this.#prng.below(8) * aligned);
+  }
+}
