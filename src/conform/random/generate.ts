@@ -54,6 +54,8 @@ const DOMAINS = ['a', 'b', 'c'] as const;
 const SLOTS: readonly Slot[] = ['nic', 'disk', 'pci1', 'pci2'];
 const ACCESSES: readonly AccessText[] = ['rw', 'rw', 'r', 'w'];
 const LARGE = 512;
+/** Pages of a leaf that stands in several entries (AMD-Vi 2.2.3). */
+const SIZED = 4;
 /** Pages at which mappings begin: two large pages side by side, and those before and with the interrupt range. */
 const WINDOWS = [0, LARGE] as const;
 const WINDOWS_AROUND_INTERRUPTS = [...WINDOWS, 0xf_ec00, 0xf_ee00] as const;
@@ -102,7 +104,7 @@ class Proposer {
       case 'move':
         return this.#move(domain, {});
       case 'silent-move':
-        return this.#isVirtio ? undefined : this.#move(domain, { tell: false });
+        return this.#move(domain, { tell: false });
       case 'map':
         return this.#map(domain);
       case 'unmap':
@@ -148,9 +150,9 @@ class Proposer {
 
   #map(domain: string): ActionStep {
     const prng = this.#prng;
-    const leaf = prng.oneIn(4) ? LARGE : 1;
+    const leaf = prng.pick(this.#options.model === 'amdvi' ? [1, 1, SIZED, LARGE] : [1, 1, 1, LARGE]);
     const pages = leaf * (1 + prng.below(leaf === 1 ? 8 : 2));
-    const iova = leaf === 1 ? this.#page() : prng.pick(this.#windows);
+    const iova = leaf === 1 ? this.#page() : prng.pick(this.#windows) + (prng.pick([0, leaf]) % LARGE);
     return {
       do: 'map',
       domain,

@@ -66,9 +66,14 @@ export class KnownTables {
     return this.canUnmap(range) && mapped === range.end - range.start && fits;
   }
 
-  /** Whether the table of `level` at `page` is there for certain. `target` is that of a leaf. */
+  /**
+   * Whether the table of `level` at `page` is there for certain, and its entry is no part of a leaf. `target` is that of a
+   * leaf to write.
+   */
   canWrite(level: number, page: number, target: number): boolean {
     if (level > this.#levels || page >= span(this.#levels + 1) || target % span(level) !== 0) return false;
+    const entry = around(page, span(level));
+    if (this.#leaves.some((leaf) => overlap(leaf, entry) && !inside(leaf, entry))) return false;
     if (level === this.#levels) return true;
     const table = around(page, span(level + 1));
     const leads = (place: Place): boolean => inside(place, table) && place.level <= level;
@@ -97,7 +102,7 @@ export function span(level: number): number {
 }
 
 function levelOf(pages: number): number {
-  return Math.ceil(Math.log2(pages) / 9) + 1;
+  return Math.floor(Math.log2(pages) / 9) + 1;
 }
 
 function around(page: number, pages: number): Pages {

@@ -15,7 +15,7 @@ export class StepRules {
   readonly #attached: Map<string, string> = new Map();
   readonly #plugged: Map<Slot, 'surely' | 'perhaps'> = new Map();
   readonly #changedDomains: Set<string> = new Set();
-  #structuresChanged = false;
+  readonly #changedRequesters: Set<string> = new Set();
   #running = true;
   #translating = true;
 
@@ -25,7 +25,7 @@ export class StepRules {
 
   /** What the guest has changed and not told the IOMMU. */
   get untold(): 'nothing' | 'tables' | 'structures' {
-    if (this.#structuresChanged) return 'structures';
+    if (this.#changedRequesters.size > 0) return 'structures';
     return this.#changedDomains.size > 0 ? 'tables' : 'nothing';
   }
 
@@ -44,6 +44,7 @@ export class StepRules {
       case 'plug':
         return !this.#plugged.has(step.who);
       case 'unplug':
+      case 'forget':
         return this.#plugged.get(step.who) === 'surely';
       case 'reset':
         return this.#running;
@@ -76,6 +77,7 @@ export class StepRules {
         this.#translating = true;
         return;
       case 'dma':
+      case 'forget':
         return;
       default:
         this.#guestDid(step);
@@ -88,13 +90,18 @@ export class StepRules {
       case 'domain':
         return !this.#domains.has(step.name);
       case 'attach':
-        return this.#domains.has(step.domain) && !this.isAttached(step.who);
+        return this.#canBeSilent(step) && this.#domains.has(step.domain) && !this.isAttached(step.who);
       case 'switch': {
         const now = this.#domainOf(step.who);
-        return this.#domains.has(step.domain) && now !== undefined && now !== step.domain;
+        return (
+          this.#canBeSilent(step) &&
+          this.#domains.has(step.domain) &&
+          now !== undefined &&
+          now !== step.domain
+        );
       }
       case 'detach':
-        return this.isAttached(step.who);
+        return this.#canBeSilent(step) && this.isAttached(step.who);
       case 'map':
       case 'unmap':
         return isVirtio ? this.#domains.has(step.domain) : this.#tablesAllow(step);
@@ -157,11 +164,11 @@ export class StepRules {
       case 'attach':
       case 'switch':
         this.#attached.set(requesterOf(step.who), step.domain);
-        this.#structuresChanged ||= step.tell === false;
+        this.#moved(step);
         return;
       case 'detach':
         this.#attached.delete(requesterOf(step.who));
-        this.#structuresChanged ||= step.tell === false;
+        this.#moved(step);
         return;
       case 'map':
         if (step.leaf !== undefined)
@@ -178,6 +185,7 @@ export class StepRules {
         if (step.what === 'domain') this.#changedDomains.delete(step.domain);
         if (step.what === 'all') this.#changedDomains.clear();
         if (step.what === 'structures') this.#told();
+        if (step.what === 'requester') this.#changedRequesters.delete(requesterOf(step.who));
         return;
       case 'translation':
         this.#translating = step.on;
@@ -193,7 +201,17 @@ export class StepRules {
 
   #told(): void {
     this.#changedDomains.clear();
-    this.#structuresChanged = false;
+    this.#changedRequesters.clear();
+  }
+
+  #moved({ who, tell }: StepOf<'attach' | 'switch' | 'detach'>): void {
+    if (tell === false) this.#changedRequesters.add(requesterOf(who));
+    else this.#changedRequesters.delete(requesterOf(who));
+  }
+
+  /** Only a guest of AMD-Vi changes structures and says nothing. */
+  #canBeSilent({ tell }: StepOf<'attach' | 'switch' | 'detach'>): boolean {
+    return tell !== false || this.#model === 'amdvi';
   }
 
   #hasTables(domain: string): boolean {

@@ -1,5 +1,5 @@
-import { type GuestStep, NotSupported, pagesOfText } from '../../../src/conform/index.ts';
-import { endOf, type Leaf, liesIn, overlaps, type Pages } from './leaf.ts';
+import { type GuestStep, pagesOfText } from '../../../src/conform/index.ts';
+import { cut, endOf, type Leaf, liesIn, overlaps, type Pages } from './leaf.ts';
 
 type StepOf<Do extends GuestStep['do']> = Extract<GuestStep, { readonly do: Do }>;
 
@@ -69,11 +69,11 @@ export class DomainTables {
     const reach = Math.max(size, span);
     const start = Math.floor(pagesOfText(step.iova) / reach) * reach;
     const range = { start, end: start + reach };
-    for (const leaf of this.#leaves) {
-      if (overlaps(leaf, range) && !liesIn(leaf, range))
-        throw new NotSupported('one of several entries that are a leaf together changes');
-    }
-    this.#leaves = this.#leaves.filter((leaf) => !liesIn(leaf, range));
+    // Of a leaf that stands in several entries, the others stay.
+    this.#leaves = this.#leaves.flatMap((leaf) => [
+      ...cut(leaf, 0, start),
+      ...cut(leaf, range.end, endOf(leaf)),
+    ]);
     if (step.is !== 'leaf') return;
     this.#leaves.push({ iova: start, pages: size, target: pagesOfText(step.to), access: step.access });
   }

@@ -70,7 +70,8 @@ export function aroundPages(iova: number, pages: number): Pages {
   return { start, end: start + size };
 }
 
-function cut(leaf: Leaf, start: number, end: number): Leaf[] {
+/** What of a leaf lies from `start` to `end`: one, or none. */
+export function cut(leaf: Leaf, start: number, end: number): Leaf[] {
   const from = Math.max(leaf.iova, start);
   const to = Math.min(endOf(leaf), end);
   return from < to

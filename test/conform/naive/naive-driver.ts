@@ -73,6 +73,7 @@ export class NaiveDriver implements ScenarioDriver {
         this.#hosts.delete(step.who);
         return DONE;
       case 'dma':
+      case 'forget':
         return DONE;
       case 'reset':
         this.#iommu.reset();

@@ -73,6 +73,15 @@ const GUESTS: readonly (Guest & { readonly title: string })[] = [
     without: LIMITED,
     ...BEYOND_INTERRUPTS,
   },
+  { title: 'AMD-Vi', model: 'amdvi', steps: 60, without: UNLIMITED, ...BEYOND_INTERRUPTS },
+  { title: 'AMD-Vi, hosts with limits', model: 'amdvi', steps: 60, without: LIMITED, ...BEYOND_INTERRUPTS },
+  {
+    title: 'AMD-Vi, around the interrupt range',
+    model: 'amdvi',
+    steps: 60,
+    without: UNLIMITED,
+    when: 'told',
+  },
 ];
 
 describe('random guests', () => {
