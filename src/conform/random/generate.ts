@@ -63,18 +63,30 @@ const WINDOWS_AROUND_INTERRUPTS = [...WINDOWS, 0xf_ec00, 0xf_ee00] as const;
 const TARGETS = [0x10_0000, 0x10_0000, 0x10_0000, 0x6_0000, 0x9_0000] as const;
 /** A bit beyond the host address width in an entry of VT-d that allows reading and writing. */
 const RESERVED_BITS = '0x8000100001003';
+/** Without it, chance takes long to plug a device into a domain that has mappings. */
+const USUAL_BEGINNING: readonly ActionStep[] = [
+  { do: 'domain', name: 'a', levels: 3 },
+  { do: 'domain', name: 'b', levels: 3 },
+  { do: 'attach', who: 'nic', domain: 'a' },
+  { do: 'attach', who: 'pci1', domain: 'b' },
+  { do: 'plug', who: 'nic' },
+];
 /** Proposals that may be turned down before there are as many steps as there will be. */
 const PATIENCE = 50;
 
 /** Steps from a seed, every one allowed by {@link StepRules}. */
 export function randomSteps(seed: number, options: RandomOptions): ActionStep[] {
-  const proposer = new Proposer(new Prng(seed), options);
+  const prng = new Prng(seed);
+  const proposer = new Proposer(prng, options);
   const steps: ActionStep[] = [];
-  for (let tries = 0; steps.length < options.steps && tries < options.steps * PATIENCE; tries++) {
-    const step = proposer.propose();
-    if (step === undefined || !proposer.rules.allows(step)) continue;
+  const add = (step: ActionStep | undefined): void => {
+    if (step === undefined || steps.length === options.steps || !proposer.rules.allows(step)) return;
     proposer.rules.take(step);
     steps.push(step);
+  };
+  if (!prng.oneIn(4)) for (const step of USUAL_BEGINNING) add(step);
+  for (let tries = 0; steps.length < options.steps && tries < options.steps * PATIENCE; tries++) {
+    add(proposer.propose());
   }
   return steps;
 }
@@ -86,6 +98,8 @@ class Proposer {
   readonly #options: RandomOptions;
   readonly #weights: readonly (readonly [kind: StepKind, weight: number])[];
   readonly #windows: readonly number[];
+  /** Where an entry was last to be written. */
+  #written: { readonly domain: string; readonly page: number } = { domain: DOMAINS[0], page: 0 };
 
   constructor(prng: Prng, options: RandomOptions) {
     this.rules = new StepRules(options.model);
@@ -115,8 +129,15 @@ class Proposer {
         return this.#entry(domain);
       case 'invalidate-pages': {
         const size = prng.pick([1, 1, 4, LARGE]);
-        const iova = Math.floor(this.#page() / size) * size;
-        return { do: 'invalidate', what: 'pages', domain, iova: pageText(iova), size: pagesText(size) };
+        const place = prng.oneIn(2) ? this.#written : { domain, page: this.#page() };
+        const iova = Math.floor(place.page / size) * size;
+        return {
+          do: 'invalidate',
+          what: 'pages',
+          domain: place.domain,
+          iova: pageText(iova),
+          size: pagesText(size),
+        };
       }
       case 'invalidate-all':
         return this.#invalidateAll(domain);
@@ -191,8 +212,10 @@ class Proposer {
     const prng = this.#prng;
     const level = prng.pick([1, 1, 2]);
     const pages = LARGE ** (level - 1);
-    const iova = pageText(Math.floor(this.#page() / pages) * pages);
+    const page = this.#page();
+    const iova = pageText(Math.floor(page / pages) * pages);
     const place = { do: 'entry', domain, level, iova } as const;
+    this.#written = { domain, page };
     const kinds = ['nothing', 'leaf', 'leaf', ...(level > 1 ? ['table' as const] : [])] as const;
     const is = prng.pick(kinds);
     if (this.#options.model === 'vtd' && level === 1 && prng.oneIn(8))
