@@ -1,10 +1,10 @@
 import type { RequestResult, VirtioIommuGuestDriver, VirtioIommuRequest } from '../../guests/index.ts';
-import { formatRequesterId } from '../../iommu/index.ts';
+import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { formatAddress } from '../../memory/index.ts';
 import { spec } from '../../models/virtio/index.ts';
 import type { GuestSide } from '../guest-side.ts';
 import { REQUESTERS } from '../requesters.ts';
-import type { AccessText, GuestStep, Requester } from '../scenario.ts';
+import type { AccessText, GuestStep } from '../scenario.ts';
 import { addressOfText, bytesOfText } from '../text.ts';
 
 /** A domain as requests name it. */
@@ -21,7 +21,7 @@ const TAIL_BYTES = 4;
 export class VirtioGuest implements GuestSide {
   readonly #driver: VirtioIommuGuestDriver;
   readonly #domains: Map<string, NamedDomain> = new Map();
-  readonly #attached: Map<Requester, NamedDomain> = new Map();
+  readonly #attached: Map<RequesterId, NamedDomain> = new Map();
 
   constructor(driver: VirtioIommuGuestDriver) {
     this.#driver = driver;
@@ -48,11 +48,11 @@ export class VirtioGuest implements GuestSide {
           flags: domain.flags,
           reserved: 0,
         });
-        if (answer === 'done') this.#attached.set(step.who, domain);
+        if (answer === 'done') this.#attached.set(REQUESTERS[step.who], domain);
         return answer;
       }
       case 'detach': {
-        const domain = this.#attached.get(step.who)?.id ?? 0;
+        const domain = this.#attached.get(REQUESTERS[step.who])?.id ?? 0;
         return this.#request({ type: spec.T_DETACH, domain, endpoint: REQUESTERS[step.who] });
       }
       case 'map':
