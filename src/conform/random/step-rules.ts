@@ -192,7 +192,6 @@ export class StepRules {
         this.#told();
         return;
       case 'restart':
-        this.#domains.clear();
         this.#attached.clear();
         return;
       default:

@@ -20,6 +20,8 @@ interface Domain {
 const ACCESS: readonly (AccessText | undefined)[] = [undefined, 'r', 'w', 'rw'];
 /** READ, WRITE and MMIO. */
 const MAP_FLAGS = 7;
+/** Where input_range ends in the machines of scenarios. */
+const INPUT_END = 2n ** 48n;
 /** The doorbell for interrupts, which no request may map (5.13.6.8.3). */
 const DOORBELL = { first: 0xfee0_0000n, last: 0xfeef_ffffn };
 
@@ -98,6 +100,7 @@ export class VirtioDomains {
     if (domain.bypass) return 'INVAL';
     if ([first, last + 1n, to].some((address) => address % 4096n !== 0n)) return 'RANGE';
     if (last < first) return 'INVAL';
+    if (last >= INPUT_END) return 'RANGE';
     if (to + (last - first) >= 2n ** 64n) return 'FAULT';
     if ([DOORBELL, ...domain.mappings].some((other) => other.first <= last && other.last >= first))
       return 'INVAL';

@@ -42,6 +42,7 @@ export class VirtioIommu implements NaiveIommu {
 
   reset(): void {
     this.#bypass = this.#bootBypass;
+    this.#names.clear();
     this.#restart();
   }
 
@@ -66,9 +67,9 @@ export class VirtioIommu implements NaiveIommu {
     }
   }
 
-  /** Nothing has changed when it is refused. A buffer that is not answered is `ignored`. */
+  /** Nothing has changed when it is refused. */
   #request(request: VirtioRequest | undefined): string {
-    if (request === undefined) return 'ignored';
+    if (request === undefined) return 'no status, 0 bytes used';
     const before = this.#domains.copy();
     const status = this.#domains.take(request);
     const refusable = request.do === 'map' || request.do === 'attach';
@@ -106,7 +107,6 @@ export class VirtioIommu implements NaiveIommu {
 
   #restart(): void {
     this.#domains = new VirtioDomains();
-    this.#names.clear();
     this.#follow();
   }
 

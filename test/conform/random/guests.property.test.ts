@@ -82,6 +82,15 @@ const GUESTS: readonly (Guest & { readonly title: string })[] = [
     without: UNLIMITED,
     when: 'told',
   },
+  { title: 'virtio-iommu', model: 'virtio-iommu', steps: 60, without: UNLIMITED, when: 'told' },
+  { title: 'virtio-iommu, hosts with limits', model: 'virtio-iommu', steps: 60, when: 'told' },
+  {
+    title: 'virtio-iommu that bypasses at first',
+    model: 'virtio-iommu',
+    machine: { bootBypass: true },
+    steps: 60,
+    when: 'told',
+  },
 ];
 
 describe('random guests', () => {
