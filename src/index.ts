@@ -7,7 +7,9 @@
 export * from './iommu/index.ts';
 export * from './machine/index.ts';
 export * from './memory/index.ts';
-export * from './models/vtd/index.ts';
+export * as amdvi from './models/amdvi/index.ts';
+export * as virtio from './models/virtio/index.ts';
+export * as vtd from './models/vtd/index.ts';
 export * from './pci/index.ts';
 export * from './vfio/index.ts';
 export * as vfioUser from './vfio-user/index.ts';

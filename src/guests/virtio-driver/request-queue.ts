@@ -17,7 +17,7 @@ export interface RequestResult {
   readonly status: number | undefined;
   /** Bytes that the device says it wrote. */
   readonly usedLength: number;
-  /** The part that the device writes: what it did not write holds {@link UNWRITTEN}. */
+  /** The part that the device writes: what it did not write holds 0xff. */
   readonly written: Uint8Array;
 }
 
