@@ -95,8 +95,3 @@ export class RegisterFile {
     this.set(offset, ((this.get(offset) & ~writable) | (value & writable)) & ~cleared);
   }
 }
-
-/** Whether software may access `bytes` bytes at `offset`: 4 or 8 of them, aligned. */
-export function accessible(offset: number, bytes: number): boolean {
-  return (bytes === 4 || bytes === 8) && offset % bytes === 0;
-}

@@ -9,7 +9,7 @@ import {
   type Work,
 } from '../../iommu/index.ts';
 import { Access, type AddressSpace, DeviceRegion, type Observer, pageOf } from '../../memory/index.ts';
-import { accessible, RegisterFile } from '../register-file.ts';
+import { RegisterFile } from '../register-file.ts';
 import { readLittleEndian, type SendInterrupt } from '../send-interrupt.ts';
 import { AmdviSpace, type AmdviSpaceOptions, type InterruptRequest } from './amdvi-space.ts';
 import type { AmdviState, DeviceTable, Exclusion, FaultingRequest } from './amdvi-state.ts';
@@ -202,17 +202,12 @@ export class AmdviIommu implements GuestIommu, AmdviState {
 
   /** What a guest reads at byte `offset`. RangeError for an access that is not 4 or 8 bytes, aligned, within the MMIO space. */
   readRegister(offset: number, bytes: 4 | 8): bigint {
-    const view = access(offset, bytes);
-    this.#port.read(offset, new Uint8Array(view.buffer));
-    return bytes === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);
+    return this.#port.readRegister(offset, bytes);
   }
 
   /** A guest's write of `value`, cut to `bytes`, at byte `offset`. RangeError as for {@link readRegister}. */
   writeRegister(offset: number, value: bigint, bytes: 4 | 8): void {
-    const view = access(offset, bytes);
-    if (bytes === 4) view.setUint32(0, Number(BigInt.asUintN(32, value)), true);
-    else view.setBigUint64(0, BigInt.asUintN(64, value), true);
-    this.#port.write(offset, new Uint8Array(view.buffer));
+    this.#port.writeRegister(offset, value, bytes);
   }
 
   /**
@@ -261,15 +256,6 @@ export class AmdviIommu implements GuestIommu, AmdviState {
     this.#sendInterrupt?.(address, readLittleEndian(data));
     return true;
   }
-}
-
-function access(offset: number, bytes: number): DataView {
-  if (!accessible(offset, bytes) || offset < 0 || offset >= spec.MMIO_BYTES) {
-    throw new RangeError(
-      `${bytes} bytes at register offset ${offset}: access 4 or 8 aligned bytes of the MMIO space`,
-    );
-  }
-  return new DataView(new ArrayBuffer(bytes));
 }
 
 function everything(): InvalidationBatch {

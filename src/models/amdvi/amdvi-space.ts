@@ -1,13 +1,6 @@
 import { formatRequesterId, type RequesterId, type RequesterView } from '../../iommu/index.ts';
-import {
-  Access,
-  AddressSpace,
-  AliasRegion,
-  ContainerRegion,
-  DeviceRegion,
-  PAGES_END,
-  type PageRange,
-} from '../../memory/index.ts';
+import { Access, type AddressSpace, AliasRegion, DeviceRegion, type PageRange } from '../../memory/index.ts';
+import { RequesterBus } from '../requester-bus.ts';
 import { AmdviRegion, type AmdviRegionOptions } from './amdvi-region.ts';
 import type { AmdviState } from './amdvi-state.ts';
 import type { DeviceTranslation } from './device-translation.ts';
@@ -33,11 +26,9 @@ export interface AmdviSpaceOptions extends AmdviRegionOptions {
  */
 export class AmdviSpace implements RequesterView {
   readonly requester: RequesterId;
-  readonly space: AddressSpace;
   readonly region: AmdviRegion;
   readonly #state: AmdviState;
-  readonly #root: ContainerRegion;
-  readonly #system: AliasRegion;
+  readonly #bus: RequesterBus;
   /** The exclusion range as this requester sees it. */
   #window: AliasRegion | undefined;
 
@@ -46,13 +37,13 @@ export class AmdviSpace implements RequesterView {
     this.#state = state;
     this.requester = requester;
     this.region = new AmdviRegion(`AMD-Vi ${name}`, state, requester, options);
-    this.#system = new AliasRegion(`${name} untranslated`, state.memory.root, 0, state.memory.root.pages);
-    this.#root = new ContainerRegion(`${name} bus`, PAGES_END);
-    this.#root.add(this.#system, 0);
-    this.#root.add(this.region, 0);
-    this.#root.add(interruptRegion(requester, options), INTERRUPT_RANGE.start, 2);
-    this.space = new AddressSpace(`${name} as the device sees it`, this.#root, state.memory.topology);
+    this.#bus = new RequesterBus(name, this.region, state.memory);
+    this.#bus.addOnTop(interruptRegion(requester, options), INTERRUPT_RANGE.start);
     this.refresh();
+  }
+
+  get space(): AddressSpace {
+    return this.#bus.space;
   }
 
   refresh(): void {
@@ -60,8 +51,7 @@ export class AmdviSpace implements RequesterView {
     const translated = !passesThrough(translation);
     const excluded = translation.kind !== 'pass-through' && translation.excluded;
     this.#state.memory.topology.transaction(() => {
-      this.#system.setEnabled(!translated);
-      this.region.setEnabled(translated);
+      this.#bus.show(translated);
       this.#exclude(translated && excluded ? this.#state.exclusion?.range : undefined);
     });
   }
@@ -76,24 +66,22 @@ export class AmdviSpace implements RequesterView {
   }
 
   dispose(): void {
-    this.space.dispose();
+    this.#bus.dispose();
     this.#exclude(undefined);
-    this.#root.remove(this.#system);
-    this.#system.dispose();
   }
 
   /** Shows system memory in `range` instead of the range of the last call. */
   #exclude(range: PageRange | undefined): void {
     const { root } = this.#state.memory;
     if (this.#window !== undefined) {
-      this.#root.remove(this.#window);
+      this.#bus.removeOverAll(this.#window);
       this.#window.dispose();
       this.#window = undefined;
     }
     const end = Math.min(range?.end ?? 0, root.pages);
     if (range === undefined || range.start >= end) return;
     this.#window = new AliasRegion('exclusion range', root, range.start, end - range.start);
-    this.#root.add(this.#window, range.start, 1);
+    this.#bus.addOverAll(this.#window, range.start);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Sequencer, Work } from '../../iommu/index.ts';
-import type { DeviceHandler } from '../../memory/index.ts';
-import { accessible, type RegisterFile } from '../register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
+import { RegisterWindow } from '../register-window.ts';
 import type { CommandBuffer } from './command-buffer.ts';
 import type { Control } from './control.ts';
 import type { EventLog } from './event-log.ts';
@@ -17,31 +17,20 @@ export interface RegisterPortParts {
   readonly renewal: Work;
 }
 
-/** Software's side of the MMIO registers: aligned accesses of 4 or 8 bytes (AMD-Vi 3.4); others are refused. */
-export class RegisterPort implements DeviceHandler {
+/** Software's side of the MMIO registers (AMD-Vi 3.4). */
+export class RegisterPort extends RegisterWindow {
   readonly #parts: RegisterPortParts;
 
   constructor(parts: RegisterPortParts) {
+    super(parts.registers, spec.MMIO_BYTES);
     this.#parts = parts;
   }
 
-  read(offset: number, data: Uint8Array): boolean {
-    if (!accessible(offset, data.length)) return false;
-    const view = new DataView(data.buffer, data.byteOffset, data.length);
-    for (let at = 0; at < data.length; at += 4)
-      view.setUint32(at, this.#parts.registers.read(offset + at), true);
-    return true;
-  }
-
-  write(offset: number, data: Uint8Array): boolean {
-    if (!accessible(offset, data.length)) return false;
-    const { registers } = this.#parts;
+  protected override written(offset: number, words: readonly number[]): void {
     const register = offset & ~7;
-    const before = registers.get(register);
-    const view = new DataView(data.buffer, data.byteOffset, data.length);
-    for (let at = 0; at < data.length; at += 4) registers.write(offset + at, view.getUint32(at, true));
+    const before = this.registers.get(register);
+    for (const [i, word] of words.entries()) this.registers.write(offset + i * 4, word);
     this.#act(register, before);
-    return true;
   }
 
   /** Software wrote the register at `register`, or half of it; its low word was `before`. */

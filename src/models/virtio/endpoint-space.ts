@@ -1,12 +1,6 @@
 import { formatRequesterId, type RequesterId, type WalkBudget } from '../../iommu/index.ts';
-import {
-  AddressSpace,
-  AliasRegion,
-  ContainerRegion,
-  DeviceRegion,
-  PAGES_END,
-  type PageRange,
-} from '../../memory/index.ts';
+import { type AddressSpace, ALL_PAGES, DeviceRegion, type PageRange } from '../../memory/index.ts';
+import { isMessage, RequesterBus } from '../requester-bus.ts';
 import { readLittleEndian, type SendInterrupt } from '../send-interrupt.ts';
 import { type TranslationState, VirtioRegion } from './virtio-region.ts';
 
@@ -24,11 +18,9 @@ export interface EndpointSpaceOptions {
  */
 export class EndpointSpace {
   readonly endpoint: RequesterId;
-  readonly space: AddressSpace;
   readonly region: VirtioRegion;
   readonly #state: TranslationState;
-  readonly #root: ContainerRegion;
-  readonly #memory: AliasRegion;
+  readonly #bus: RequesterBus;
 
   constructor(state: TranslationState, endpoint: RequesterId, options: EndpointSpaceOptions) {
     const name = formatRequesterId(endpoint);
@@ -36,37 +28,31 @@ export class EndpointSpace {
     this.#state = state;
     this.endpoint = endpoint;
     this.region = new VirtioRegion(`virtio-iommu ${name}`, state, endpoint, options);
-    this.#memory = new AliasRegion(`${name} bypass`, memory.root, 0, memory.root.pages);
-    this.#root = new ContainerRegion(`${name} bus`, PAGES_END);
-    this.#root.add(this.#memory, 0);
-    this.#root.add(this.region, 0);
+    this.#bus = new RequesterBus(name, this.region, memory);
     const { doorbell, sendInterrupt } = options;
     if (doorbell !== undefined) {
-      this.#root.add(doorbellRegion(name, doorbell, sendInterrupt), doorbell.start, 1);
+      this.#bus.addOnTop(doorbellRegion(name, doorbell, sendInterrupt), doorbell.start);
     }
-    this.space = new AddressSpace(`${name} as the endpoint sees it`, this.#root, memory.topology);
     this.#show();
+  }
+
+  get space(): AddressSpace {
+    return this.#bus.space;
   }
 
   /** Shows what the endpoint's attachment says now, and tells whoever follows it. */
   refresh(): void {
     this.#show();
-    this.region.invalidate({ start: 0, end: PAGES_END });
+    this.region.invalidate(ALL_PAGES);
   }
 
   /** Ends the ties to memory; no listener may be left. */
   dispose(): void {
-    this.space.dispose();
-    this.#root.remove(this.#memory);
-    this.#memory.dispose();
+    this.#bus.dispose();
   }
 
   #show(): void {
-    const isBypassing = this.#state.isBypassing(this.endpoint);
-    this.#state.memory.topology.transaction(() => {
-      this.#memory.setEnabled(isBypassing);
-      this.region.setEnabled(!isBypassing);
-    });
+    this.#bus.show(!this.#state.isBypassing(this.endpoint));
   }
 }
 
@@ -76,7 +62,7 @@ function doorbellRegion(name: string, pages: PageRange, send: SendInterrupt | un
   return new DeviceRegion(`${name} MSI doorbell`, pages.end - pages.start, {
     read: () => false,
     write: (offset, data) => {
-      if (data.length !== 4 || offset % 4 !== 0) return false;
+      if (!isMessage(offset, data)) return false;
       send?.(base + BigInt(offset), readLittleEndian(data));
       return true;
     },

@@ -1,12 +1,12 @@
 import type { Sequencer } from '../../iommu/index.ts';
-import { type DeviceHandler } from '../../memory/index.ts';
 import type { FaultRecorder } from './fault-recorder.ts';
 import type { FaultStatus } from './fault-status.ts';
 import type { GlobalCommand } from './global-command.ts';
 import type { InterruptMessage } from './interrupt-message.ts';
 import type { InvalidationQueue } from './invalidation-queue.ts';
 import type { ProtectedMemory } from './protected-memory.ts';
-import { accessible, type RegisterFile } from '../register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
+import { RegisterWindow } from '../register-window.ts';
 import type { ContextCommand, IotlbCommand } from './register-invalidation.ts';
 import * as spec from './spec/index.ts';
 
@@ -26,35 +26,26 @@ export interface RegisterPortParts {
 }
 
 /**
- * Software's side of the registers: aligned accesses of 4 or 8 bytes (VT-d 11.2); others are refused. A 64-bit access
- * is one of the low half and then one of the high half, and a register acts on the half that holds its command.
+ * Software's side of the registers (VT-d 11.2). A 64-bit access is one of the low half and then one of the high half, and
+ * a register acts on the half that holds its command.
  */
-export class RegisterPort implements DeviceHandler {
+export class RegisterPort extends RegisterWindow {
   readonly #parts: RegisterPortParts;
 
   constructor(parts: RegisterPortParts) {
+    super(parts.registers, Math.ceil(parts.registers.bytes / 4096) * 4096);
     this.#parts = parts;
   }
 
-  read(offset: number, data: Uint8Array): boolean {
-    if (!accessible(offset, data.length)) return false;
-    const view = new DataView(data.buffer, data.byteOffset, data.length);
-    for (let at = 0; at < data.length; at += 4)
-      view.setUint32(at, this.#parts.registers.read(offset + at), true);
-    return true;
-  }
-
-  write(offset: number, data: Uint8Array): boolean {
-    if (!accessible(offset, data.length)) return false;
-    const view = new DataView(data.buffer, data.byteOffset, data.length);
-    for (let at = 0; at < data.length; at += 4) this.#writeWord(offset + at, view.getUint32(at, true));
-    return true;
+  protected override written(offset: number, words: readonly number[]): void {
+    for (const [i, word] of words.entries()) this.#writeWord(offset + i * 4, word);
   }
 
   #writeWord(offset: number, value: number): void {
-    const { registers, sequencer, global, context, iotlb, protectedMemory, queue, recorder } = this.#parts;
+    const { sequencer, global, context, iotlb, protectedMemory, queue, recorder } = this.#parts;
     // VT-d 11.4.6: software must not touch these while a command is under way, and what is under way must stay readable.
     if ((context.busy && context.owns(offset)) || (iotlb.busy && iotlb.owns(offset))) return;
+    const { registers } = this;
     const before = registers.get(offset);
     registers.write(offset, value);
     const after = registers.get(offset);

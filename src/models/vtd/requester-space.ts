@@ -1,13 +1,6 @@
 import { formatRequesterId, type RequesterId, type RequesterView } from '../../iommu/index.ts';
-import {
-  AddressSpace,
-  AliasRegion,
-  ContainerRegion,
-  DeviceRegion,
-  PAGES_END,
-  type PageRange,
-} from '../../memory/index.ts';
-
+import { type AddressSpace, DeviceRegion, type PageRange } from '../../memory/index.ts';
+import { isMessage, RequesterBus } from '../requester-bus.ts';
 import { INTERRUPT_RANGE } from './interrupt-range.ts';
 import type { RemappingState } from './remapping-state.ts';
 import { VtdRegion, type VtdRegionOptions } from './vtd-region.ts';
@@ -26,13 +19,9 @@ export interface RequesterSpaceOptions extends VtdRegionOptions {
  */
 export class RequesterSpace implements RequesterView {
   readonly requester: RequesterId;
-  readonly space: AddressSpace;
   readonly region: VtdRegion;
   readonly #state: RemappingState;
-  readonly #root: ContainerRegion;
-  readonly #system: AliasRegion;
-  /** System memory with the protected pages over it. */
-  readonly #direct: ContainerRegion;
+  readonly #bus: RequesterBus;
   #protected: DeviceRegion[] = [];
 
   constructor(state: RemappingState, requester: RequesterId, options: RequesterSpaceOptions) {
@@ -40,15 +29,13 @@ export class RequesterSpace implements RequesterView {
     this.#state = state;
     this.requester = requester;
     this.region = new VtdRegion(`VT-d ${name}`, state, requester, options);
-    this.#system = new AliasRegion(`${name} untranslated`, state.memory.root, 0, state.memory.root.pages);
-    this.#direct = new ContainerRegion(`${name} direct`, PAGES_END);
-    this.#direct.add(this.#system, 0);
-    this.#root = new ContainerRegion(`${name} bus`, PAGES_END);
-    this.#root.add(this.#direct, 0);
-    this.#root.add(this.region, 0);
-    this.#root.add(interruptRegion(name, options.interrupt), INTERRUPT_RANGE.start, 1);
-    this.space = new AddressSpace(`${name} as the device sees it`, this.#root, state.memory.topology);
+    this.#bus = new RequesterBus(name, this.region, state.memory);
+    this.#bus.addOnTop(interruptRegion(name, options.interrupt), INTERRUPT_RANGE.start);
     this.refresh();
+  }
+
+  get space(): AddressSpace {
+    return this.#bus.space;
   }
 
   /**
@@ -56,11 +43,7 @@ export class RequesterSpace implements RequesterView {
    * PASID each have their own translation, so a requester that may send them is always shown the region.
    */
   refresh(): void {
-    const translated = this.#state.translationEnabled && !this.#passesThrough();
-    this.#state.memory.topology.transaction(() => {
-      this.#direct.setEnabled(!translated);
-      this.region.setEnabled(translated);
-    });
+    this.#bus.show(this.#state.translationEnabled && !this.#passesThrough());
   }
 
   /** Domain of the structures that translate requests of `index` now; undefined when nothing does. */
@@ -77,10 +60,10 @@ export class RequesterSpace implements RequesterView {
   /** Pages of system memory that nobody may reach, instead of those of the last call. Translated requests do not see them. */
   setProtected(ranges: readonly PageRange[]): void {
     this.#state.memory.topology.transaction(() => {
-      for (const region of this.#protected) this.#direct.remove(region);
+      for (const region of this.#protected) this.#bus.removeOverMemory(region);
       this.#protected = ranges.map(({ start, end }) => {
         const region = new DeviceRegion('protected memory', end - start, REFUSES);
-        this.#direct.add(region, start, 1);
+        this.#bus.addOverMemory(region, start);
         return region;
       });
     });
@@ -88,9 +71,7 @@ export class RequesterSpace implements RequesterView {
 
   /** Ends the ties to system memory; no listener may be left. */
   dispose(): void {
-    this.space.dispose();
-    this.#direct.remove(this.#system);
-    this.#system.dispose();
+    this.#bus.dispose();
   }
 
   #passesThrough(): boolean {
@@ -106,6 +87,6 @@ function interruptRegion(name: string, interrupt: InterruptSink): DeviceRegion {
   const base = INTERRUPT_RANGE.start * 4096;
   return new DeviceRegion(`${name} interrupt range`, INTERRUPT_RANGE.end - INTERRUPT_RANGE.start, {
     read: () => false,
-    write: (offset, data) => data.length === 4 && offset % 4 === 0 && interrupt(BigInt(base + offset), data),
+    write: (offset, data) => isMessage(offset, data) && interrupt(BigInt(base + offset), data),
   });
 }

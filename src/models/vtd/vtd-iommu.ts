@@ -10,7 +10,7 @@ import {
   type Work,
 } from '../../iommu/index.ts';
 import { Access, type AddressSpace, DeviceRegion, type Observer } from '../../memory/index.ts';
-import { accessible, type RegisterFile } from '../register-file.ts';
+import type { RegisterFile } from '../register-file.ts';
 import { readLittleEndian, type SendInterrupt } from '../send-interrupt.ts';
 import { FaultRecorder } from './fault-recorder.ts';
 import { reportFault } from './fault-report.ts';
@@ -202,17 +202,12 @@ export class VtdIommu implements GuestIommu, RemappingState {
 
   /** What a guest reads at byte `offset`. RangeError for an access that is not 4 or 8 bytes, aligned, within the register set. */
   readRegister(offset: number, bytes: 4 | 8): bigint {
-    const view = this.#access(offset, bytes);
-    this.#port.read(offset, new Uint8Array(view.buffer));
-    return bytes === 4 ? BigInt(view.getUint32(0, true)) : view.getBigUint64(0, true);
+    return this.#port.readRegister(offset, bytes);
   }
 
   /** A guest's write of `value`, cut to `bytes`, at byte `offset`. RangeError as for {@link readRegister}. */
   writeRegister(offset: number, value: bigint, bytes: 4 | 8): void {
-    const view = this.#access(offset, bytes);
-    if (bytes === 4) view.setUint32(0, Number(BigInt.asUintN(32, value)), true);
-    else view.setBigUint64(0, BigInt.asUintN(64, value), true);
-    this.#port.write(offset, new Uint8Array(view.buffer));
+    this.#port.writeRegister(offset, value, bytes);
   }
 
   /**
@@ -256,15 +251,6 @@ export class VtdIommu implements GuestIommu, RemappingState {
         return space;
       },
     };
-  }
-
-  #access(offset: number, bytes: number): DataView {
-    if (!accessible(offset, bytes) || offset < 0 || offset >= this.registers.pages * 4096) {
-      throw new RangeError(
-        `${bytes} bytes at register offset ${offset}: access 4 or 8 aligned bytes of the register set`,
-      );
-    }
-    return new DataView(new ArrayBuffer(bytes));
   }
 }
 
