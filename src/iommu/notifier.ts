@@ -54,9 +54,8 @@ export function describeIncomplete(why: Incomplete): string {
 export interface IommuNotifier {
   readonly events: NotifierEvents;
   /**
-   * Pages that interest it, counted from the region's start. Mappings at its edges are cropped; such a mapping is looked
-   * at again when a page of it within the range is invalidated. A model that cuts its input space, as VT-d does around
-   * the interrupt range, widens invalidations to whole leaves there.
+   * Pages that interest it, counted from the region's start. Leaves that reach over its edges are cropped; such a leaf
+   * is looked at again when any page of it is invalidated, within the range or not.
    */
   readonly range: PageRange;
   /** Which translation of the region (a PASID); 0 for requests without one. */

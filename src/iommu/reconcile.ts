@@ -52,6 +52,8 @@ export interface ReconcileSink {
   readonly interrupted: boolean;
   /** Whether it wants to hear nothing more. */
   readonly closed: boolean;
+  /** Of a leaf, `leaf` pages, it is told the part within its range only. */
+  cropped(leaf: PageRange): void;
   /** Tells it of a mapping; false when it refused. */
   tellMap(mapping: Mapping, ram: boolean): boolean;
   /** Tells it that a mapping of the ledger is gone. */
@@ -146,6 +148,7 @@ export class ReconcilePass {
     const { start, end } = this.#sink.range;
     const from = Math.max(iova, start);
     const to = Math.min(iova + pages, end);
+    if (from < to && to - from < pages) this.#sink.cropped({ start: iova, end: iova + pages });
     return from < to ? { iova: from, pages: to - from, target: target + (from - iova), access } : undefined;
   }
 

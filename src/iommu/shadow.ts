@@ -1,4 +1,4 @@
-import { Access, intersect, type PageRange } from '../memory/index.ts';
+import { Access, hull, intersect, overlaps, type PageRange } from '../memory/index.ts';
 import { Ledger, type LedgerCursor, type LedgerMapping } from './ledger.ts';
 import type { Mapping } from './leaf-batch.ts';
 import { leadsToRam } from './ledger-flags.ts';
@@ -47,6 +47,8 @@ export class Shadow implements ReconcileSink {
   #anew = false;
   /** Target pages that are no longer what they were; mappings onto them are still to be taken back. */
   readonly #gone: PageRange[] = [];
+  /** Leaves that reach over the edges of the range, one over each at the most. */
+  #cropped: PageRange[] = [];
   /** Whether the ledger is being gone through: nothing else may change it. */
   #active = false;
   #closed = false;
@@ -72,6 +74,24 @@ export class Shadow implements ReconcileSink {
   /** Whether a reconcile under way has lost its ground: closed, or the target's sections changed. */
   get interrupted(): boolean {
     return this.#closed || this.#anew;
+  }
+
+  /** Leaves of which the sink was told a part, for they reach over the edges of its range. */
+  get overEdges(): readonly PageRange[] {
+    return this.#cropped;
+  }
+
+  cropped(leaf: PageRange): void {
+    const isSame = ({ start, end }: PageRange): boolean => start === leaf.start && end === leaf.end;
+    if (this.#cropped.some(isSame)) return;
+    // Where this one is, no other can be any more.
+    this.#cropped = [...this.#cropped.filter((other) => !overlaps(other, leaf)), leaf];
+  }
+
+  /** Forgets the leaves over edges that lie in `range`: the walk of it that follows notes those that are still there. */
+  forgetOverEdges({ start, end }: PageRange): void {
+    if (this.#cropped.length === 0) return;
+    this.#cropped = this.#cropped.filter((leaf) => leaf.start < start || leaf.end > end);
   }
 
   /**
@@ -232,10 +252,6 @@ export class Shadow implements ReconcileSink {
       this.#gone.shift();
     }
   }
-}
-
-function hull(a: PageRange, b: PageRange): PageRange {
-  return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
 }
 
 function outcomeOf({ walk, incomplete }: Retraction): ReconcileOutcome {

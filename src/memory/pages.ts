@@ -50,6 +50,11 @@ export function overlaps(a: PageRange, b: PageRange): boolean {
   return a.start < b.end && b.start < a.end;
 }
 
+/** The smallest range that holds both. */
+export function hull(a: PageRange, b: PageRange): PageRange {
+  return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
+}
+
 /** The pages that both ranges hold, or undefined when there are none. */
 export function intersect(a: PageRange, b: PageRange): PageRange | undefined {
   const start = Math.max(a.start, b.start);

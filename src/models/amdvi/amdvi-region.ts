@@ -22,7 +22,6 @@ import {
 } from '../../memory/index.ts';
 import type { AmdviState, Suppress } from './amdvi-state.ts';
 import { type DeviceTranslation, hostTable, lookupDevice } from './device-translation.ts';
-import { HoleSpans, INTERRUPT_RANGE } from './hole-spans.ts';
 import { HOST_PAGE_FORMAT } from './page-format.ts';
 import * as spec from './spec/index.ts';
 
@@ -44,7 +43,6 @@ interface Request {
 export class AmdviRegion extends IommuRegion {
   readonly requester: RequesterId;
   readonly #state: AmdviState;
-  readonly #spans = new HoleSpans();
 
   constructor(name: string, state: AmdviState, requester: RequesterId, options: AmdviRegionOptions) {
     super(name, PAGES_END, state.memory, options);
@@ -67,24 +65,12 @@ export class AmdviRegion extends IommuRegion {
     );
   }
 
-  override invalidate(range: PageRange, index?: number): void {
-    const wide = this.#spans.widen(range);
-    super.invalidate(wide, index);
-    // Following `range` came across a leaf that is new and has a piece elsewhere.
-    if (this.#spans.reachesBeyond(wide, range)) super.invalidate(this.#spans.widen(range), index);
-  }
-
-  override walk(range: PageRange, index: number, visitor: LeafVisitor, report: WalkReport): void {
+  override walk(range: PageRange, index: number, visit: LeafVisitor, report: WalkReport): void {
     const translation = this.translation(index);
     if (translation.kind === 'fault') {
       report.addFault(range.start, range.end - range.start, translation.fault);
       return;
     }
-    const holes = this.#holes();
-    const visit: LeafVisitor = (batch) => {
-      this.#spans.note(batch, holes);
-      return visitor(batch);
-    };
     if (translation.kind === 'tables') {
       walkRadix(hostTable(this.#state, translation), range, visit, report);
       return;
@@ -137,15 +123,7 @@ export class AmdviRegion extends IommuRegion {
     }
     return { ...notMapped(page), fault };
   }
-
-  /** Where a device meets something else than this region, though its tables may cover it. */
-  #holes(): readonly PageRange[] {
-    const { exclusion } = this.#state;
-    return exclusion === undefined ? ONLY_INTERRUPTS : [INTERRUPT_RANGE, exclusion.range];
-  }
 }
-
-const ONLY_INTERRUPTS: readonly PageRange[] = [INTERRUPT_RANGE];
 
 const PASID_FAULT: DeviceTranslation = {
   kind: 'fault',

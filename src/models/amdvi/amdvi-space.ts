@@ -4,7 +4,7 @@ import { RequesterBus } from '../requester-bus.ts';
 import { AmdviRegion, type AmdviRegionOptions } from './amdvi-region.ts';
 import type { AmdviState } from './amdvi-state.ts';
 import type { DeviceTranslation } from './device-translation.ts';
-import { INTERRUPT_RANGE } from './hole-spans.ts';
+import { INTERRUPT_RANGE } from './interrupt-range.ts';
 
 /** What a device writes to the interrupt range. */
 export interface InterruptRequest {

@@ -11,7 +11,7 @@ export * from './amdvi-region.ts';
 export * from './amdvi-space.ts';
 export * from './amdvi-state.ts';
 export * from './device-translation.ts';
-export { INTERRUPT_RANGE } from './hole-spans.ts';
+export { INTERRUPT_RANGE } from './interrupt-range.ts';
 export type { InterruptMessage } from './own-interrupt.ts';
 export * from './page-format.ts';
 export { capabilityOfDump } from './register-dump.ts';

@@ -7,12 +7,12 @@ import {
   type RadixStep,
   type RequesterId,
   type WalkBudget,
-  WalkReport,
+  type WalkReport,
 } from '../../iommu/index.ts';
 import { Access, type IommuTlbEntry, intersect, type PageRange, PAGES_END } from '../../memory/index.ts';
 import { keepFlags } from './access-flags.ts';
 import { translationFault } from './fault.ts';
-import { besideInterrupts, InterruptSpans, isInterrupt } from './interrupt-range.ts';
+import { besideInterrupts, isInterrupt } from './interrupt-range.ts';
 import { stagesOf, walkNested } from './nested.ts';
 import type { RemappingState } from './remapping-state.ts';
 import { lookupRequest, type RequestTranslation } from './request-translation.ts';
@@ -52,7 +52,6 @@ interface Request {
 export class VtdRegion extends IommuRegion {
   readonly requester: RequesterId;
   readonly #state: RemappingState;
-  readonly #spans = new InterruptSpans();
 
   constructor(name: string, state: RemappingState, requester: RequesterId, options: VtdRegionOptions) {
     super(name, PAGES_END, state.memory, options);
@@ -85,21 +84,8 @@ export class VtdRegion extends IommuRegion {
     );
   }
 
-  override invalidate(range: PageRange, index?: number): void {
-    const indexes = new Set(this.notifiers.map((notifier) => notifier.index));
-    const look = (each: number, page: number): void => {
-      this.walk({ start: page, end: page + 1 }, each, () => true, new WalkReport(this.budget));
-    };
-    const followed = index === undefined ? indexes : indexes.has(index) ? [index] : [];
-    super.invalidate(this.#spans.widen(range, followed, look), index);
-  }
-
-  override walk(range: PageRange, index: number, visitor: LeafVisitor, report: WalkReport): void {
+  override walk(range: PageRange, index: number, visit: LeafVisitor, report: WalkReport): void {
     const translation = this.translation(index);
-    const visit: LeafVisitor = (batch) => {
-      this.#spans.note(index, batch);
-      return visitor(batch);
-    };
     if (translation.kind === 'fault') {
       report.addFault(range.start, range.end - range.start, translationFault(translation.code));
       return;
