@@ -3,11 +3,9 @@ import {
   type AddressSpace,
   ALL_PAGES,
   type IommuTlbEntry,
-  hull,
   intersect,
   type MemoryListener,
   type MemorySection,
-  overlaps,
   PAGE_SIZE,
   type PageRange,
   pageOf,
@@ -29,7 +27,8 @@ import {
   type ReplayReport,
 } from './notifier.ts';
 import { Shadow } from './shadow.ts';
-import { DEFAULT_WALK_BUDGET, type WalkBudget, WalkReport } from './walk-report.ts';
+import { DEFAULT_WALK_BUDGET, type WalkBudget, type WalkReport } from './walk-report.ts';
+import { withLeavesBetween, withLeavesOverEdges } from './whole-leaves.ts';
 
 /** A notifier as registered: a shadow keeps a ledger, a cache does not. */
 type Registration = { readonly notifier: IommuNotifier; readonly shadow: Shadow | undefined };
@@ -206,15 +205,13 @@ export abstract class IommuRegion extends TranslatingRegion {
     if (pending.length > 0) return Promise.all(pending).then(() => undefined);
   }
 
-  /**
-   * Follows `range` with all of the leaves that it touches. A leaf may reach over the edge of a notifier's range into
-   * something that no table translates (an interrupt range), and into another notifier's range beyond it; an
-   * invalidation of any of its pages is one of the whole leaf.
-   */
+  /** Follows `range` with all of the leaves that it touches: see whole-leaves.ts. */
   #followWhole(range: PageRange, index: number | undefined): void {
+    if (range.start >= range.end) return;
     const shadows: Shadow[] = [];
     for (const { shadow } of this.#concerned(index)) if (shadow !== undefined) shadows.push(shadow);
-    let wider = withLeavesOverEdges(this.#withLeavesBetween(range, shadows), range, shadows);
+    const touched = withLeavesBetween(range, shadows, this, this.budget);
+    let wider = withLeavesOverEdges(touched, range, shadows);
     for (let wide: PageRange | undefined; wide !== wider; ) {
       wide = wider;
       for (const shadow of shadows) shadow.forgetOverEdges(wide);
@@ -222,26 +219,6 @@ export abstract class IommuRegion extends TranslatingRegion {
       // That may have come across new leaves which `range` touches.
       wider = withLeavesOverEdges(wide, range, shadows);
     }
-  }
-
-  /** `range`, with the leaves at its ends where none of `shadows` looks. */
-  #withLeavesBetween(range: PageRange, shadows: readonly Shadow[]): PageRange {
-    const below = this.#withLeafBetween(range, range.start, shadows);
-    return range.end - 1 === range.start ? below : this.#withLeafBetween(below, range.end - 1, shadows);
-  }
-
-  #withLeafBetween(range: PageRange, page: number, shadows: readonly Shadow[]): PageRange {
-    for (const { range: followed } of shadows)
-      if (page >= followed.start && page < followed.end) return range;
-    let result = range;
-    for (const index of new Set(shadows.map((shadow) => shadow.index))) {
-      const visit: LeafVisitor = ({ iova, pages }) => {
-        result = hull(result, { start: iova[0]!, end: iova[0]! + pages });
-        return false;
-      };
-      this.walk({ start: page, end: page + 1 }, index, visit, new WalkReport(this.budget), 1);
-    }
-    return result;
   }
 
   #registrationOf(n: IommuNotifier): Registration | undefined {
@@ -342,19 +319,6 @@ export abstract class IommuRegion extends TranslatingRegion {
     }
     this.#follow(ALL_PAGES, this.#concerned(undefined), true);
   }
-}
-
-/** `wide`, with the leaves of which `shadows` know a part and that `range` touches; `wide` itself when there is no more. */
-function withLeavesOverEdges(wide: PageRange, range: PageRange, shadows: readonly Shadow[]): PageRange {
-  let { start, end } = wide;
-  for (const { overEdges } of shadows) {
-    for (const leaf of overEdges) {
-      if (!overlaps(leaf, range)) continue;
-      start = Math.min(start, leaf.start);
-      end = Math.max(end, leaf.end);
-    }
-  }
-  return start === wide.start && end === wide.end ? wide : { start, end };
 }
 
 /** Does one shadow's share of the work: a sink that throws must not keep the guest's other devices from following. */

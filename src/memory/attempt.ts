@@ -1,5 +1,4 @@
 /** Changes on trial: how a model that can refuse its guest learns whether everybody can follow. @module */
-import type { AddressSpace } from './address-space.ts';
 import type { PageRange } from './pages.ts';
 
 /** Something that a listener could not follow while an attempt was open. */
@@ -25,8 +24,13 @@ export interface Attempt {
   end(): void;
 }
 
+/** Where attempts are opened: an address space. */
+export interface Attemptable {
+  attempt(): Attempt;
+}
+
 /** One attempt over several spaces, such as those of all endpoints of a domain. */
-export function openAttempt(spaces: Iterable<AddressSpace>): Attempt {
+export function openAttempt(spaces: Iterable<Attemptable>): Attempt {
   return joinAttempts([...spaces].map((space) => space.attempt()));
 }
 

@@ -2,7 +2,7 @@
 import { formatRequesterId, type RequesterId, type WalkReport } from '../../iommu/index.ts';
 import { formatPage, formatRange } from '../../memory/index.ts';
 import { faultLine } from '../models/fault-words.ts';
-import type { OpenIommu } from '../models/guest-model.ts';
+import type { OpenIommu } from '../models/open-iommu.ts';
 import type { SharedBudget } from './maps-listing.ts';
 import { formatCount, plural } from '../terminal/text.ts';
 

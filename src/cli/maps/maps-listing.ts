@@ -1,6 +1,6 @@
 /** What the listing of a guest's mappings goes through: requesters, one after the other, within one budget. @module */
 import { type RequesterId, type WalkBudget, WalkReport } from '../../iommu/index.ts';
-import type { OpenIommu } from '../models/guest-model.ts';
+import type { OpenIommu } from '../models/open-iommu.ts';
 import type { RequesterFinding, Translation } from '../models/translation.ts';
 import type { LeafWalk } from './mapping-chunks.ts';
 import type { Source } from '../source/source.ts';

@@ -1,7 +1,7 @@
 import { formatRequesterId, type RequesterId, type WalkReport } from '../../iommu/index.ts';
 import { bytesOf, formatPage, formatRange } from '../../memory/index.ts';
 import { faultLine } from '../models/fault-words.ts';
-import type { OpenIommu } from '../models/guest-model.ts';
+import type { OpenIommu } from '../models/open-iommu.ts';
 import type { Translation } from '../models/translation.ts';
 import { ExitCode } from '../terminal/exit-codes.ts';
 import { cutText, requesterRange, tableFaultLines } from './fault-text.ts';

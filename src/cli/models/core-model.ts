@@ -1,5 +1,5 @@
 import type { AddressSpace } from '../../memory/index.ts';
-import type { OpenIommu } from './guest-model.ts';
+import type { OpenIommu } from './open-iommu.ts';
 
 /** The two 32-bit halves of a register. */
 export interface RegisterValue {

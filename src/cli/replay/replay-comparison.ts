@@ -8,7 +8,7 @@ import {
   WalkReport,
 } from '../../iommu/index.ts';
 import { Access, ALL_PAGES, PAGE_SIZE } from '../../memory/index.ts';
-import type { OpenIommu } from '../models/guest-model.ts';
+import type { OpenIommu } from '../models/open-iommu.ts';
 import type { CapturedPlug } from './captured-plug.ts';
 import { type ListedMapping, holdable } from './holdable.ts';
 import {

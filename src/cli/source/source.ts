@@ -11,7 +11,8 @@ import {
 } from '../../guests/index.ts';
 import type { GuestMemory } from '../../machine/index.ts';
 import type { CoreModel, RegisterValue } from '../models/core-model.ts';
-import type { GuestModel, OpenIommu } from '../models/guest-model.ts';
+import type { GuestModel } from '../models/guest-model.ts';
+import type { OpenIommu } from '../models/open-iommu.ts';
 import { modelNamed, modelNames, MODELS } from '../models/models.ts';
 import { UsageError } from '../terminal/exit-codes.ts';
 import { capturedMemory, ramOfCore } from './captured-memory.ts';

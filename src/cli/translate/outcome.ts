@@ -2,7 +2,7 @@
 import type { RequesterId } from '../../iommu/index.ts';
 import { Access, type PageRange, pageOf, RamRegion } from '../../memory/index.ts';
 import type { FaultWords } from '../models/fault-words.ts';
-import type { OpenIommu } from '../models/guest-model.ts';
+import type { OpenIommu } from '../models/open-iommu.ts';
 
 /** Where a request ends. */
 export type Outcome =

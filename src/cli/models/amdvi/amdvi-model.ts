@@ -2,7 +2,8 @@ import { GuestFileError } from '../../../guests/index.ts';
 import type { AddressSpace } from '../../../memory/index.ts';
 import { AmdviIommu, RegisterDumpError } from '../../../models/amdvi/index.ts';
 import type { RegisterValue } from '../core-model.ts';
-import type { CaptureOpening, GuestModel, OpenIommu } from '../guest-model.ts';
+import type { CaptureOpening, GuestModel } from '../guest-model.ts';
+import type { OpenIommu } from '../open-iommu.ts';
 import { OpenAmdvi } from './amdvi-unit.ts';
 import { coreRegisters } from './core-registers.ts';
 

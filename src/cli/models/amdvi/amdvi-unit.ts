@@ -4,7 +4,7 @@ import { formatPage, formatRange, type PageRange, type TranslationFault } from '
 import { type AmdviIommu, AmdviRegion, INTERRUPT_RANGE, lookupDevice } from '../../../models/amdvi/index.ts';
 import { plural } from '../../terminal/text.ts';
 import type { FaultWords } from '../fault-words.ts';
-import type { OpenIommu } from '../guest-model.ts';
+import type { OpenIommu } from '../open-iommu.ts';
 import type { RecordedGuest } from '../recorded-guest.ts';
 import { type TableDriver, TableGuest } from '../table-guest.ts';
 import type { Trace } from '../trace.ts';

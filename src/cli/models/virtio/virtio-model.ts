@@ -2,7 +2,8 @@ import { type Capture, type CaptureRequest, GuestFileError, requestsAsMeant } fr
 import { parseRequesterId, type RequesterId } from '../../../iommu/index.ts';
 import { addressOf } from '../../../memory/index.ts';
 import { spec, VirtioIommu } from '../../../models/virtio/index.ts';
-import type { CaptureOpening, GuestModel, OpenIommu } from '../guest-model.ts';
+import type { CaptureOpening, GuestModel } from '../guest-model.ts';
+import type { OpenIommu } from '../open-iommu.ts';
 import { RequestPlayer } from './request-player.ts';
 import { VirtioGuest } from './virtio-guest.ts';
 import { DOORBELL, OpenVirtio } from './virtio-unit.ts';

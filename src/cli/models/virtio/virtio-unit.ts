@@ -3,7 +3,7 @@ import type { PageRange, TranslationFault } from '../../../memory/index.ts';
 import { type VirtioIommu, VirtioRegion } from '../../../models/virtio/index.ts';
 import { plural } from '../../terminal/text.ts';
 import type { FaultWords } from '../fault-words.ts';
-import type { OpenIommu } from '../guest-model.ts';
+import type { OpenIommu } from '../open-iommu.ts';
 import type { RecordedGuest } from '../recorded-guest.ts';
 import type { Trace } from '../trace.ts';
 import type { RequesterFinding, Translation } from '../translation.ts';

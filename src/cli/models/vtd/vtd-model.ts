@@ -3,7 +3,8 @@ import type { AddressSpace } from '../../../memory/index.ts';
 import { capabilityOfDump, RegisterDumpError, VtdIommu } from '../../../models/vtd/index.ts';
 import { UsageError } from '../../terminal/exit-codes.ts';
 import type { RegisterValue } from '../core-model.ts';
-import type { CaptureOpening, GuestModel, OpenIommu } from '../guest-model.ts';
+import type { CaptureOpening, GuestModel } from '../guest-model.ts';
+import type { OpenIommu } from '../open-iommu.ts';
 import { coreRegisters } from './core-registers.ts';
 import { OpenVtd } from './vtd-unit.ts';
 

@@ -3,7 +3,7 @@ import { formatPage, type PageRange, type TranslationFault } from '../../../memo
 import type { IommuRegion, RequesterId } from '../../../iommu/index.ts';
 import { INTERRUPT_RANGE, lookupRequest, spec, type VtdIommu, VtdRegion } from '../../../models/vtd/index.ts';
 import type { FaultWords } from '../fault-words.ts';
-import type { OpenIommu } from '../guest-model.ts';
+import type { OpenIommu } from '../open-iommu.ts';
 import type { RecordedGuest } from '../recorded-guest.ts';
 import { type TableDriver, TableGuest } from '../table-guest.ts';
 import type { Trace } from '../trace.ts';
