@@ -54,9 +54,11 @@ export class MapRequests {
     }
     const [first, last] = [affected[0], affected.at(-1)];
     if (first === undefined || last === undefined) return { status: spec.S_OK };
-    for (const { iova, pages } of affected) table.unmap(domain, iova, pages);
     const range = { start: first.iova, end: last.iova + last.pages };
     const concerned = spaces.ofDomain(domain);
+    // Nothing here is refused, but hosts that know what precedes a MAP can tell which of its mappings was.
+    trial.open(concerned);
+    for (const { iova, pages } of affected) table.unmap(domain, iova, pages);
     spaces.changed(concerned, range);
     spaces.dropped(concerned, range);
     trial.touch(concerned);

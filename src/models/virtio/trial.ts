@@ -46,7 +46,7 @@ export class Trial {
     return this.#steps.length > 0;
   }
 
-  /** What follows in these spaces can be refused; to be called before the change of a step. */
+  /** What follows in these spaces can be refused; to be called before the first change of them. */
   open(spaces: readonly EndpointSpace[]): void {
     for (const space of spaces) {
       if (!this.#attempts.has(space)) this.#attempts.set(space, openAttempt([space.space]));

@@ -117,6 +117,25 @@ describe.each(SETTINGS)('a request that a host refuses ($strictness, $answers)',
     expect([held(one.inner), held(other.inner)]).toEqual([['2+1 -> 2 3'], ['2+1 -> 2 3']]);
   });
 
+  test.each([1, 2])(
+    'a MAP of page %i behind an UNMAP made available together with it: S_NOMEM',
+    async (page) => {
+      const { guest, one, other } = await pair(setting);
+      await guest.done(map(DOMAIN, 1, 1, 1));
+      other.host.failAt = other.host.calls + 2;
+      const numbers = [unmap(DOMAIN, 1, 1), map(DOMAIN, page, 1, 8)].map((request) =>
+        guest.queue(spec.encodeRequest(request), 4),
+      );
+
+      guest.iommu.device.notify(spec.REQUESTQ);
+      await guest.iommu.settled();
+
+      expect(numbers.map((number) => guest.reply(number)?.status)).toEqual([spec.S_OK, spec.S_NOMEM]);
+      expect([held(one.inner), held(other.inner)]).toEqual([[], []]);
+      expect([one.container.state.kind, other.container.state.kind]).toEqual(['attached', 'attached']);
+    },
+  );
+
   test.each([1, 2, 3, 4])(
     'an ATTACH of which mapping %i is refused: S_UNSUPP, and the endpoint stays where it was',
     async (n) => {
