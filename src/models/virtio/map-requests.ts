@@ -1,4 +1,4 @@
-import { formatRange, overlaps, type PageRange } from '../../memory/index.ts';
+import { addressOf, formatRange, overlaps, type PageRange } from '../../memory/index.ts';
 import type { LedgerMapping } from '../../iommu/index.ts';
 import type { Domain } from './domain-table.ts';
 import { observeRefused, type Outcome, type RequestParts, touchesReserved } from './request-parts.ts';
@@ -44,12 +44,14 @@ export class MapRequests {
     if (domain.isBypass || virt_end < virt_start) return { status: spec.S_INVAL };
     const touched = { start: Number(virt_start >> 12n), end: Number(virt_end >> 12n) + 1 };
     if (this.#isTentative(domain, touched, trial)) return undefined;
+    const { mappings } = domain;
+    // Mappings do not overlap: only those at the ends can reach over them, and a refusal costs no look at the others.
+    if (isCut(mappings.find(touched.start), request) || isCut(mappings.find(touched.end - 1), request)) {
+      return { status: spec.S_RANGE };
+    }
     const affected: LedgerMapping[] = [];
-    for (const mapping of domain.mappings.mappings(touched.start)) {
+    for (const mapping of mappings.mappings(touched.start)) {
       if (mapping.iova >= touched.end) break;
-      const first = BigInt(mapping.iova) << 12n;
-      const last = (BigInt(mapping.iova + mapping.pages) << 12n) - 1n;
-      if (first < virt_start || last > virt_end) return { status: spec.S_RANGE };
       affected.push(mapping);
     }
     const [first, last] = [affected[0], affected.at(-1)];
@@ -123,6 +125,12 @@ export class MapRequests {
     if (this.#trial !== trial) return false;
     return this.#tentative.some((one) => one.domain === domain && overlaps(one.range, range));
   }
+}
+
+/** Whether an UNMAP would take a part of `mapping` only. */
+function isCut(mapping: LedgerMapping | undefined, { virt_start, virt_end }: spec.UnmapRequest): boolean {
+  if (mapping === undefined) return false;
+  return addressOf(mapping.iova) < virt_start || addressOf(mapping.iova + mapping.pages) - 1n > virt_end;
 }
 
 function pagesOf({ virt_start, virt_end }: spec.MapRequest): PageRange {

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { LedgerCursor } from '../../../src/iommu/index.ts';
 import { spec } from '../../../src/models/virtio/index.ts';
 import { MemoryHostIommu } from '../../../src/vfio/index.ts';
 import { held } from '../../vfio/world.ts';
@@ -356,6 +357,18 @@ describe('UNMAP (5.13.6.6)', () => {
 
     expect(guest.do({ ...unmap(DOMAIN, 1, 1), ...change })).toBe(spec.S_RANGE);
     expect(guest.iommu.domainOf(ENDPOINT)?.mappings.size).toBe(1);
+  });
+
+  test('a range that would split a mapping is refused without a look at the others', () => {
+    const guest = attached();
+    for (let page = 0; page < 100; page++) guest.do(map(DOMAIN, page, 1, page));
+    guest.do(map(DOMAIN, 100, 2, 100));
+    const steps = vi.spyOn(LedgerCursor.prototype, 'next');
+
+    const status = guest.do(unmap(DOMAIN, 0, 101));
+
+    expect([status, steps.mock.calls.length]).toEqual([spec.S_RANGE, 0]);
+    steps.mockRestore();
   });
 
   test('a range need not be aligned where it spills over unmapped addresses', () => {
