@@ -210,8 +210,9 @@ export class HostQueue {
       }
     }
     this.#refused = refused;
-    if (maps.length > 0) this.#failures.hostRefused(maps);
+    // What it refused may be for the mapping that it kept: a change on trial is not at fault.
     if (stray) this.#loseHost(error);
+    else if (maps.length > 0) this.#failures.hostRefused(maps);
   }
 
   #loseHost(error: unknown): void {

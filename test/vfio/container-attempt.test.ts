@@ -281,6 +281,24 @@ describe.each(SETTINGS)('a change on trial ($strictness, $answers)', (setting) =
     expect(world.quarantines.length).toBe(1);
   });
 
+  test('whose host keeps what was to go is no more refused than with any other lost host', async () => {
+    const world = new World();
+    world.iommu.put(0x20, 4, HIGH.start);
+    const { host, container } = await plug(world, setting);
+    refuseNth(host, 1);
+
+    const attempt = openAttempt([world.space]);
+    world.iommu.map(0x20, 4, HIGH.start + 8);
+    await world.space.barrier();
+    const { refusals } = attempt;
+    attempt.end();
+    await world.space.barrier();
+
+    expect(refusals).toEqual([]);
+    expect(container.state.kind).toBe('host-lost');
+    expect(world.quarantines.map(({ cause }) => cause)).toEqual(['host-lost']);
+  });
+
   test('does not keep a plug from failing as a whole', async () => {
     const world = new World();
     world.iommu.put(0x10, 1, HIGH.start);
