@@ -15,3 +15,6 @@ export * from './step-text.ts';
 export * from './text.ts';
 export * from './requesters.ts';
 export { MACHINE_RAM } from './vmm.ts';
+export { CONFORM_MODELS } from './models/index.ts';
+export * from './vmm/model-vmm.ts';
+export * from './vmm-driver.ts';

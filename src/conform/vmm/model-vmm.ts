@@ -1,14 +1,24 @@
 import { PageAllocator } from '../../guests/index.ts';
+import type { GuestIommu } from '../../iommu/index.ts';
 import { guestMemory, Machine, type PluggedDevice } from '../../machine/index.ts';
 import { type AddressSpace, dmaRead, dmaWrite, PAGES_END, SparseRamBlock } from '../../memory/index.ts';
 import type { PciBus } from '../../pci/index.ts';
-import { MemoryHostIommu, PlugRefusedError } from '../../vfio/index.ts';
+import { type HostIommu, MemoryHostIommu, PlugRefusedError } from '../../vfio/index.ts';
 import type { GuestSide } from '../guest-side.ts';
 import type { ConformModel, ModelInProcess } from '../model.ts';
 import { REQUESTERS } from '../requesters.ts';
 import type { MachineOptions, Messages, SinkLimits, Slot } from '../scenario.ts';
 import { ledgerLine, pagesOfText } from '../text.ts';
 import { MACHINE_RAM, type Vmm } from '../vmm.ts';
+
+/** A host as a machine sees it, and what it holds; the two are one unless something stands between them. */
+export interface ConformHost {
+  readonly host: HostIommu;
+  readonly holds: MemoryHostIommu;
+}
+
+/** Makes the host behind a device that is about to be plugged. */
+export type NewHost = (slot: Slot, limits: SinkLimits) => ConformHost;
 
 interface Plugged {
   readonly device: PluggedDevice;
@@ -23,13 +33,17 @@ const NO_MESSAGES = { map: 0, unmap: 0 };
 export class ModelVmm implements Vmm {
   readonly memory: AddressSpace;
   readonly allMemory: readonly string[];
+  /** The devices, and where they are plugged. */
+  readonly machine: Machine;
   readonly #model: ModelInProcess;
-  readonly #machine: Machine;
+  readonly #newHost: NewHost;
   readonly #edu: AddressSpace;
   readonly #places: Readonly<Record<Slot, { readonly bus: PciBus; readonly device: number }>>;
   readonly #plugged: Map<Slot, Plugged> = new Map();
 
-  constructor(model: ConformModel, options: MachineOptions) {
+  /** Hosts are in memory and never fail, unless `newHost` makes others. */
+  constructor(model: ConformModel, options: MachineOptions, newHost: NewHost = memoryHost) {
+    this.#newHost = newHost;
     const ram = [MACHINE_RAM.low, MACHINE_RAM.high];
     const { memory } = guestMemory(
       ram.map(({ start, pages }) => ({ start, block: new SparseRamBlock(pages) })),
@@ -38,9 +52,9 @@ export class ModelVmm implements Vmm {
     this.allMemory = ram.map(({ start, pages }) => ledgerLine(start, pages, start, 3));
     this.#model = model.inProcess(options, memory);
     const { iommu } = this.#model;
-    this.#machine = new Machine({ memory, iommu });
+    this.machine = new Machine({ memory, iommu });
     this.#edu = iommu.addressSpace(REQUESTERS.edu);
-    const { pci } = this.#machine;
+    const { pci } = this.machine;
     const nic = pci.attachBridge('root port of nic', 3, 0, 'root-port', 1).secondary;
     const port = pci.attachBridge('root port of the bridge', 4, 0, 'root-port', 2).secondary;
     const conventional = port.attachBridge('bridge', 0, 0, 'pcie-to-pci', 3).secondary;
@@ -53,6 +67,16 @@ export class ModelVmm implements Vmm {
     };
   }
 
+  /** The guest IOMMU. */
+  get iommu(): GuestIommu {
+    return this.#model.iommu;
+  }
+
+  /** What is plugged at `slot`; throws when nothing is. */
+  device(slot: Slot): PluggedDevice {
+    return this.#at(slot).device;
+  }
+
   tells(line: string): readonly string[] {
     return [line];
   }
@@ -62,14 +86,10 @@ export class ModelVmm implements Vmm {
   }
 
   async plug(slot: Slot, limits: SinkLimits): Promise<'done' | 'refused'> {
-    const host = new MemoryHostIommu({
-      strictness: limits.unmap === 'exact' ? 'vfio-user' : 'type1',
-      maxMappings: limits.maxMappings ?? PAGES_END,
-      apertures: [{ start: 0, end: limits.end === undefined ? PAGES_END : pagesOfText(limits.end) }],
-    });
+    const { host, holds } = this.#newHost(slot, limits);
     try {
-      const device = await this.#machine.plug({ ...this.#places[slot], name: slot }, host);
-      this.#plugged.set(slot, { device, host, told: NO_MESSAGES });
+      const device = await this.machine.plug({ ...this.#places[slot], name: slot }, host);
+      this.#plugged.set(slot, { device, host: holds, told: NO_MESSAGES });
       return 'done';
     } catch (error) {
       if (error instanceof PlugRefusedError) return 'refused';
@@ -80,7 +100,7 @@ export class ModelVmm implements Vmm {
   async unplug(slot: Slot): Promise<void> {
     const { device } = this.#at(slot);
     this.#plugged.delete(slot);
-    await this.#machine.unplug(device);
+    await this.machine.unplug(device);
   }
 
   async ledger(slot: Slot): Promise<readonly string[]> {
@@ -123,4 +143,14 @@ export class ModelVmm implements Vmm {
     if (plugged === undefined) throw new Error(`nothing is plugged at ${slot}`);
     return plugged;
   }
+}
+
+/** A host in memory with these limits. */
+export function memoryHost(_slot: Slot, limits: SinkLimits): ConformHost {
+  const host = new MemoryHostIommu({
+    strictness: limits.unmap === 'exact' ? 'vfio-user' : 'type1',
+    maxMappings: limits.maxMappings ?? PAGES_END,
+    apertures: [{ start: 0, end: limits.end === undefined ? PAGES_END : pagesOfText(limits.end) }],
+  });
+  return { host, holds: host };
 }

@@ -18,6 +18,8 @@ export class NaiveHost {
   readonly #end: number;
   /** Leaves as they are in the tables; the host holds what of them is no interrupt and leads to RAM. */
   #held: readonly Leaf[] = [];
+  /** What the host holds of {@link #held}, once it was asked for. */
+  #mappings: readonly Leaf[] | undefined;
   #cutOff = false;
 
   constructor({ maxMappings, end }: SinkLimits) {
@@ -25,9 +27,33 @@ export class NaiveHost {
     this.#end = end === undefined ? EVERYTHING.end : pagesOfText(end);
   }
 
+  /** Whether it was emptied, and holds nothing since. */
+  get isCutOff(): boolean {
+    return this.#cutOff;
+  }
+
   /** Ascending. */
   lines(): string[] {
-    return mappingsOf(this.#held).map((mapping) => lineOf(mapping));
+    return this.mappings().map((mapping) => lineOf(mapping));
+  }
+
+  /** Ascending. */
+  mappings(): readonly Leaf[] {
+    this.#mappings ??= mappingsOf(this.#held);
+    return this.#mappings;
+  }
+
+  /** The host failed: it is emptied, until it is {@link restored}. */
+  cutOff(): void {
+    this.#cutOff = true;
+    this.#hold([]);
+  }
+
+  /** The host is used again, if it can hold `desired`. Whether it can. */
+  restored(desired: readonly Leaf[]): boolean {
+    this.#cutOff = false;
+    this.follow(EVERYTHING, desired);
+    return !this.#cutOff;
   }
 
   /** Whether the host could hold what {@link follow} would give it. */
@@ -37,17 +63,18 @@ export class NaiveHost {
 
   /**
    * `desired` is what should be held now, everywhere; the host learns that of `range`. One that cannot hold it is
-   * emptied for good.
+   * emptied, until it is {@link restored}.
    */
   follow(range: Pages, desired: readonly Leaf[]): void {
     if (this.#cutOff) return;
     const after = this.#after(range, desired);
-    if (this.#fits(after)) {
-      this.#held = after;
-      return;
-    }
-    this.#cutOff = true;
-    this.#held = [];
+    if (this.#fits(after)) this.#hold(after);
+    else this.cutOff();
+  }
+
+  #hold(leaves: readonly Leaf[]): void {
+    this.#held = leaves;
+    this.#mappings = undefined;
   }
 
   #after(range: Pages, desired: readonly Leaf[]): Leaf[] {

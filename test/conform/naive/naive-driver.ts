@@ -37,11 +37,22 @@ export class NaiveDriver implements ScenarioDriver {
   }
 
   take(step: GuestStep | OperatorStep): Promise<string> {
-    return Promise.resolve().then(() => this.#take(step));
+    return Promise.resolve().then(() => this.carryOut(step));
+  }
+
+  /** The request of this step is refused by some host. */
+  refuse(step: GuestStep): string {
+    if (this.#iommu.refuse === undefined) throw new Error(`nobody can refuse '${step.do}'`);
+    return this.#iommu.refuse(step);
   }
 
   ledger(slot: Slot): Promise<readonly string[]> {
-    return Promise.resolve().then(() => this.#host(slot).lines());
+    return Promise.resolve().then(() => this.host(slot).lines());
+  }
+
+  /** The host of `slot` can be used again. Whether it can hold what it must. */
+  release(slot: Slot): boolean {
+    return this.host(slot).restored(this.#iommu.reachOf(slot));
   }
 
   messages(): undefined {
@@ -60,7 +71,8 @@ export class NaiveDriver implements ScenarioDriver {
     return Promise.resolve();
   }
 
-  #take(step: GuestStep | OperatorStep): string {
+  /** As {@link take}, at once. */
+  carryOut(step: GuestStep | OperatorStep): string {
     switch (step.do) {
       case 'plug': {
         const host = new NaiveHost(step.sink ?? {});
@@ -83,7 +95,8 @@ export class NaiveDriver implements ScenarioDriver {
     }
   }
 
-  #host(slot: Slot): NaiveHost {
+  /** What is plugged at `slot`. */
+  host(slot: Slot): NaiveHost {
     const host = this.#hosts.get(slot);
     if (host === undefined) throw new Error(`nothing is plugged at ${slot}`);
     return host;

@@ -50,6 +50,10 @@ export class TableIommu implements NaiveIommu {
     this.#followers.delete(slot);
   }
 
+  reachOf(slot: Slot): readonly Leaf[] {
+    return this.#desired(this.#followers.get(slot)?.domain);
+  }
+
   reset(): void {
     this.#domains.clear();
     this.#attached.clear();

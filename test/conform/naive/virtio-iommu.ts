@@ -40,6 +40,10 @@ export class VirtioIommu implements NaiveIommu {
     this.#hosts.delete(slot);
   }
 
+  reachOf(slot: Slot): readonly Leaf[] {
+    return this.#desired(slot);
+  }
+
   reset(): void {
     this.#bypass = this.#bootBypass;
     this.#names.clear();
@@ -63,17 +67,21 @@ export class VirtioIommu implements NaiveIommu {
         this.#restart();
         return 'done';
       default:
-        return this.#request(this.#requestOf(step));
+        return this.#request(this.#requestOf(step), false);
     }
   }
 
-  /** Nothing has changed when it is refused. */
-  #request(request: VirtioRequest | undefined): string {
+  refuse(step: GuestStep): string {
+    return this.#request(this.#requestOf(step), true);
+  }
+
+  /** Nothing has changed when it is refused: because a host says so, or because one cannot hold it. */
+  #request(request: VirtioRequest | undefined, refused: boolean): string {
     if (request === undefined) return 'no status, 0 bytes used';
     const before = this.#domains.copy();
     const status = this.#domains.take(request);
     const refusable = request.do === 'map' || request.do === 'attach';
-    if (refusable && [...this.#hosts].some(([slot, host]) => !this.#fits(slot, host))) {
+    if (refusable && (refused || [...this.#hosts].some(([slot, host]) => !this.#fits(slot, host)))) {
       this.#domains = before;
       return request.do === 'map' ? 'NOMEM' : 'UNSUPP';
     }
