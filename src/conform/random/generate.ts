@@ -1,8 +1,9 @@
 /** Random steps that a guest and an operator can take. @module */
-import type { AccessText, MachineOptions, Requester, ScenarioModel, SinkLimits, Slot } from '../scenario.ts';
+import type { AccessText, Requester, SinkLimits, Slot } from '../scenario.ts';
 import { pagesText, pageText } from '../text.ts';
+import type { ActionStep, GuestState } from './guest-state.ts';
+import { ComparableSteps, type StepContext } from './known-departure.ts';
 import { Prng } from './prng.ts';
-import { type ActionStep, StepRules } from './step-rules.ts';
 
 /** Kinds of steps, by what they are about; some are of one model only. */
 export type StepKind =
@@ -22,9 +23,7 @@ export type StepKind =
   | 'bypass';
 
 /** What to generate. */
-export interface RandomOptions {
-  readonly model: ScenarioModel;
-  readonly machine?: MachineOptions;
+export interface RandomOptions extends StepContext {
   /** How many steps. */
   readonly steps: number;
   /** Kinds to leave out. */
@@ -71,20 +70,32 @@ const USUAL_BEGINNING: readonly ActionStep[] = [
   { do: 'attach', who: 'pci1', domain: 'b' },
   { do: 'plug', who: 'nic' },
 ];
+/** The same where only what was plugged once can be attached. */
+const USUAL_BEGINNING_WITH_ENDPOINTS: readonly ActionStep[] = [
+  { do: 'domain', name: 'a' },
+  { do: 'domain', name: 'b' },
+  { do: 'plug', who: 'nic' },
+  { do: 'plug', who: 'pci1' },
+  { do: 'attach', who: 'nic', domain: 'a' },
+  { do: 'attach', who: 'pci1', domain: 'b' },
+];
 /** Proposals that may be turned down before there are as many steps as there will be. */
 const PATIENCE = 50;
 
-/** Steps from a seed, every one allowed by {@link StepRules}. */
+/** Steps from a seed, every one allowed by {@link ComparableSteps}, with those that remedy known departures. */
 export function randomSteps(seed: number, options: RandomOptions): ActionStep[] {
   const prng = new Prng(seed);
-  const proposer = new Proposer(prng, options);
+  const rules = new ComparableSteps(options);
+  const proposer = new Proposer(prng, rules.state, options);
   const steps: ActionStep[] = [];
   const add = (step: ActionStep | undefined): void => {
-    if (step === undefined || steps.length === options.steps || !proposer.rules.allows(step)) return;
-    proposer.rules.take(step);
+    if (step === undefined || steps.length === options.steps || !rules.allows(step)) return;
+    rules.take(step);
     steps.push(step);
+    for (const remedy of rules.remedies(step)) add(remedy);
   };
-  if (!prng.oneIn(4)) for (const step of USUAL_BEGINNING) add(step);
+  const beginning = options.model === 'virtio-iommu' ? USUAL_BEGINNING_WITH_ENDPOINTS : USUAL_BEGINNING;
+  if (!prng.oneIn(4)) for (const step of beginning) add(step);
   for (let tries = 0; steps.length < options.steps && tries < options.steps * PATIENCE; tries++) {
     add(proposer.propose());
   }
@@ -93,7 +104,7 @@ export function randomSteps(seed: number, options: RandomOptions): ActionStep[] 
 
 /** Proposes steps of which some can be taken. */
 class Proposer {
-  readonly rules: StepRules;
+  readonly #state: GuestState;
   readonly #prng: Prng;
   readonly #options: RandomOptions;
   readonly #weights: readonly (readonly [kind: StepKind, weight: number])[];
@@ -101,8 +112,8 @@ class Proposer {
   /** Where an entry was last to be written. */
   #written: { readonly domain: string; readonly page: number } = { domain: DOMAINS[0], page: 0 };
 
-  constructor(prng: Prng, options: RandomOptions) {
-    this.rules = new StepRules(options.model);
+  constructor(prng: Prng, state: GuestState, options: RandomOptions) {
+    this.#state = state;
     this.#prng = prng;
     this.#options = options;
     this.#windows = options.aroundInterrupts === false ? WINDOWS : WINDOWS_AROUND_INTERRUPTS;
@@ -165,7 +176,7 @@ class Proposer {
 
   #move(domain: string, told: { readonly tell?: false }): ActionStep {
     const who: Requester = this.#prng.pick(SLOTS);
-    if (!this.rules.isAttached(who)) return { do: 'attach', who, domain, ...told };
+    if (this.#state.domainOf(who) === undefined) return { do: 'attach', who, domain, ...told };
     return this.#prng.oneIn(3) ? { do: 'detach', who, ...told } : { do: 'switch', who, domain, ...told };
   }
 
@@ -199,7 +210,7 @@ class Proposer {
   /** From the beginning of a leaf to the end of one; anything where leaves are not known. */
   #mapped(domain: string): { readonly iova: string; readonly size: string } | undefined {
     const prng = this.#prng;
-    const leaves = this.rules.leavesOf(domain);
+    const leaves = this.#state.tablesOf(domain)?.leaves ?? [];
     if (this.#isVirtio) return { iova: pageText(this.#page()), size: pagesText(prng.pick([1, 2, 8, LARGE])) };
     if (leaves.length === 0) return undefined;
     const first = prng.pick(leaves);

@@ -19,6 +19,10 @@ export class KnownTables {
   #empty: Place[] = [];
   /** Entries of any content. */
   #raw: Place[] = [];
+  /** What has changed since the IOMMU was told of it. */
+  #untold: Pages[] = [];
+  /** Leaves that went meanwhile, which hosts may still hold. */
+  #stale: Pages[] = [];
 
   constructor(levels: number) {
     this.#levels = levels;
@@ -26,6 +30,23 @@ export class KnownTables {
 
   get leaves(): readonly Pages[] {
     return this.#leaves;
+  }
+
+  /** Whether the IOMMU was told of every change. */
+  get isTold(): boolean {
+    return this.#untold.length === 0;
+  }
+
+  /** Leaves in `range`, and those that were there when the IOMMU was last told: what hosts may hold of it. */
+  held(range: Pages): readonly Pages[] {
+    return [...this.#leaves, ...this.#stale].filter((leaf) => overlap(leaf, range));
+  }
+
+  /** The IOMMU is told that `range` has changed, or anything. */
+  tell(range?: Pages): void {
+    const stays = (place: Pages): boolean => range !== undefined && !inside(place, range);
+    this.#untold = this.#untold.filter(stays);
+    this.#stale = this.#stale.filter(stays);
   }
 
   canMap(range: Pages, leafPages: number, target: number): boolean {
@@ -39,6 +60,12 @@ export class KnownTables {
       this.#leaves.push({ start, end: start + leafPages, level: levelOf(leafPages) });
     }
     this.#empty = this.#empty.filter((place) => !overlap(place, range));
+    this.#untold.push(range);
+  }
+
+  /** Leaves in `range` are rewritten. */
+  remap(range: Pages): void {
+    this.#untold.push(range);
   }
 
   /** Whether `range` begins and ends with a leaf, and cuts nothing. */
@@ -90,6 +117,8 @@ export class KnownTables {
 
   #clear(range: Pages): void {
     const stays = (place: Place): boolean => !overlap(place, range);
+    this.#stale.push(...this.#leaves.filter((leaf) => overlap(leaf, range)));
+    this.#untold.push(range);
     this.#leaves = this.#leaves.filter(stays);
     this.#empty = this.#empty.filter(stays);
     this.#raw = this.#raw.filter(stays);
@@ -110,10 +139,12 @@ function around(page: number, pages: number): Pages {
   return { start, end: start + pages };
 }
 
-function overlap(a: Pages, b: Pages): boolean {
+/** Whether the two have a page in common. */
+export function overlap(a: Pages, b: Pages): boolean {
   return a.start < b.end && b.start < a.end;
 }
 
-function inside(a: Pages, b: Pages): boolean {
+/** Whether `a` lies in `b`. */
+export function inside(a: Pages, b: Pages): boolean {
   return a.start >= b.start && a.end <= b.end;
 }

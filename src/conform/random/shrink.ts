@@ -1,13 +1,13 @@
 import { pagesOfText, pagesText } from '../text.ts';
-import type { ScenarioModel } from '../scenario.ts';
-import { type ActionStep, validOf } from './step-rules.ts';
+import type { ActionStep } from './guest-state.ts';
+import { type StepContext, validOf } from './known-departure.ts';
 
 /**
  * Fewer and smaller steps that fail, too: steps are dropped, many at once and then one by one, and sizes halved, until
  * nothing of that helps. Steps that can be taken no more are dropped with those that they need. At most `tries` attempts.
  */
 export async function shrinkSteps(
-  model: ScenarioModel,
+  context: StepContext,
   steps: readonly ActionStep[],
   fails: (steps: readonly ActionStep[]) => Promise<boolean>,
   tries: number = 2000,
@@ -15,7 +15,7 @@ export async function shrinkSteps(
   let smallest = steps;
   let left = tries;
   const helps = async (candidate: readonly ActionStep[]): Promise<boolean> => {
-    const valid = validOf(model, candidate);
+    const valid = validOf(context, candidate);
     if (left === 0 || valid.length === 0) return false;
     left--;
     if (!(await fails(valid))) return false;

@@ -19,7 +19,7 @@ describe('random steps', () => {
         const steps = randomSteps(seed, { model, steps: 60 });
 
         expect(steps).toHaveLength(60);
-        expect(validOf(model, steps)).toEqual(steps);
+        expect(validOf({ model }, steps)).toEqual(steps);
       }),
     );
   });

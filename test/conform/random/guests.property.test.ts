@@ -4,12 +4,12 @@ import { describe, expect, test } from 'vitest';
 import {
   type ActionStep,
   type CompareWhen,
-  type Difference,
-  firstDifference,
+  type RandomDifference,
   type RandomOptions,
   randomSteps,
   scenarioOf,
   shrinkSteps,
+  sideBySide,
   startModel,
 } from '../../../src/conform/index.ts';
 import { NaiveDriver } from '../naive/naive-driver.ts';
@@ -21,11 +21,14 @@ interface Guest extends RandomOptions {
   readonly when: CompareWhen;
 }
 
-async function differenceOf(options: Guest, steps: readonly ActionStep[]): Promise<Difference | undefined> {
+async function differenceOf(
+  options: Guest,
+  steps: readonly ActionStep[],
+): Promise<RandomDifference | undefined> {
   const scenario = { id: 'random', title: 'random', ...options, steps };
   const model = await startModel(scenario);
   try {
-    return await firstDifference(options.model, steps, new NaiveDriver(scenario), model, options.when);
+    return (await sideBySide(options, steps, new NaiveDriver(scenario), model)).difference;
   } finally {
     await model.close();
   }
@@ -37,13 +40,9 @@ async function findingOf(seed: number, options: Guest): Promise<string | undefin
   if ((await differenceOf(options, steps)) === undefined) return undefined;
   const fails = async (fewer: readonly ActionStep[]): Promise<boolean> =>
     (await differenceOf(options, fewer)) !== undefined;
-  const fewest = await shrinkSteps(options.model, steps, fails);
-  const difference = (await differenceOf(options, fewest)) as Difference;
-  return JSON.stringify(
-    { scenario: scenarioOf(options, fewest, difference), seen: difference.seen },
-    null,
-    1,
-  );
+  const fewest = await shrinkSteps(options, steps, fails);
+  const difference = (await differenceOf(options, fewest)) as RandomDifference;
+  return JSON.stringify(scenarioOf(options, fewest, difference), null, 1);
 }
 
 /** What hosts with limits hold in between decides what they hold ever after, so nothing may be left open. */

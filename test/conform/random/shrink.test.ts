@@ -2,13 +2,13 @@
 import { expect, test } from 'vitest';
 import {
   type ActionStep,
-  type Difference,
   differences,
-  firstDifference,
+  type RandomDifference,
   randomSteps,
   runScenario,
   scenarioOf,
   shrinkSteps,
+  sideBySide,
 } from '../../../src/conform/index.ts';
 import { NaiveDriver } from '../naive/naive-driver.ts';
 
@@ -22,15 +22,16 @@ class Forgetful extends NaiveDriver {
   }
 }
 
-function differenceOf(steps: readonly ActionStep[]): Promise<Difference | undefined> {
-  return firstDifference('vtd', steps, new NaiveDriver(VTD), new Forgetful(VTD), 'told');
+async function differenceOf(steps: readonly ActionStep[]): Promise<RandomDifference | undefined> {
+  const drivers = [new NaiveDriver(VTD), new Forgetful(VTD)] as const;
+  return (await sideBySide({ ...VTD, when: 'told' }, steps, ...drivers)).difference;
 }
 
 /** The first seed whose steps it gets wrong, and the fewest of them. */
 async function finding(seed = 0): Promise<readonly ActionStep[]> {
   const steps = randomSteps(seed, { ...VTD, steps: 100 });
   if ((await differenceOf(steps)) === undefined) return finding(seed + 1);
-  return shrinkSteps('vtd', steps, async (fewer) => (await differenceOf(fewer)) !== undefined);
+  return shrinkSteps(VTD, steps, async (fewer) => (await differenceOf(fewer)) !== undefined);
 }
 
 test('steps are dropped until each of them is needed', async () => {
@@ -42,7 +43,7 @@ test('steps are dropped until each of them is needed', async () => {
 
 test('what is left is a scenario that the right driver passes and the wrong one fails', async () => {
   const steps = await finding();
-  const scenario = scenarioOf(VTD, steps, (await differenceOf(steps)) as Difference);
+  const scenario = scenarioOf(VTD, steps, (await differenceOf(steps)) as RandomDifference);
   const [right, wrong] = [new NaiveDriver(VTD), new Forgetful(VTD)];
 
   const [passed, failed] = [await runScenario(scenario, right), await runScenario(scenario, wrong)];
