@@ -3,6 +3,7 @@ import type { Scenario } from '../scenario.ts';
 import { AMDVI_CHANGES } from './amdvi-changes.ts';
 import { AMDVI_DEVICES } from './amdvi-devices.ts';
 import { AMDVI_SIZES } from './amdvi-sizes.ts';
+import { RANDOM_FINDS } from './random-finds.ts';
 import { VIRTIO_DOMAINS } from './virtio-domains.ts';
 import { VIRTIO_MAPPINGS } from './virtio-mappings.ts';
 import { VTD_CHANGES } from './vtd-changes.ts';
@@ -21,4 +22,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...AMDVI_DEVICES,
   ...VIRTIO_MAPPINGS,
   ...VIRTIO_DOMAINS,
+  ...RANDOM_FINDS,
 ];
