@@ -55,9 +55,23 @@ const ACCESSES: readonly AccessText[] = ['rw', 'rw', 'r', 'w'];
 const LARGE = 512;
 /** Pages of a leaf that stands in several entries (AMD-Vi 2.2.3). */
 const SIZED = 4;
-/** Pages at which mappings begin: two large pages side by side, and those before and with the interrupt range. */
+const HUGE = LARGE ** 2;
+/**
+ * Pages at which mappings begin: two large pages side by side; those before and with the interrupt range; the last before
+ * 4 GiB, and at the end of three and of four levels.
+ */
 const WINDOWS = [0, LARGE] as const;
-const WINDOWS_AROUND_INTERRUPTS = [...WINDOWS, 0xf_ec00, 0xf_ee00] as const;
+const WINDOWS_EVERYWHERE = [
+  ...WINDOWS,
+  ...WINDOWS,
+  0xf_ec00,
+  0xf_ee00,
+  0xf_fe00,
+  HUGE * LARGE - LARGE,
+  HUGE * LARGE ** 2 - LARGE,
+] as const;
+/** The same of the largest leaves, one of which has the interrupt range in it. */
+const HUGE_WINDOWS = [0x4_0000, 0x8_0000, 0xc_0000, 0x10_0000] as const;
 /** Pages that mappings lead to: RAM above and below, and none. */
 const TARGETS = [0x10_0000, 0x10_0000, 0x10_0000, 0x6_0000, 0x9_0000] as const;
 /** A bit beyond the host address width in an entry of VT-d that allows reading and writing. */
@@ -116,7 +130,7 @@ class Proposer {
     this.#state = state;
     this.#prng = prng;
     this.#options = options;
-    this.#windows = options.aroundInterrupts === false ? WINDOWS : WINDOWS_AROUND_INTERRUPTS;
+    this.#windows = options.aroundInterrupts === false ? WINDOWS : WINDOWS_EVERYWHERE;
     this.#weights = WEIGHTS.filter(([kind]) => options.without?.has(kind) !== true);
   }
 
@@ -182,6 +196,7 @@ class Proposer {
 
   #map(domain: string): ActionStep {
     const prng = this.#prng;
+    if (prng.oneIn(12) && this.#options.aroundInterrupts !== false) return this.#mapHuge(domain);
     const leaf = prng.pick(this.#options.model === 'amdvi' ? [1, 1, SIZED, LARGE] : [1, 1, 1, LARGE]);
     const pages = leaf * (1 + prng.below(leaf === 1 ? 8 : 2));
     const iova = leaf === 1 ? this.#page() : prng.pick(this.#windows) + (prng.pick([0, leaf]) % LARGE);
@@ -194,6 +209,13 @@ class Proposer {
       access: prng.pick(ACCESSES),
       ...(this.#isVirtio ? {} : { leaf: pagesText(leaf) }),
     };
+  }
+
+  #mapHuge(domain: string): ActionStep {
+    const [iova, size] = [pageText(this.#prng.pick(HUGE_WINDOWS)), pagesText(HUGE)];
+    const to = pageText(this.#prng.pick([TARGETS[0], TARGETS[0] + HUGE]));
+    const leaf = this.#isVirtio ? {} : { leaf: size };
+    return { do: 'map', domain, iova, size, to, access: this.#prng.pick(ACCESSES), ...leaf };
   }
 
   #unmap(domain: string): ActionStep | undefined {
@@ -221,7 +243,7 @@ class Proposer {
 
   #entry(domain: string): ActionStep {
     const prng = this.#prng;
-    const level = prng.pick([1, 1, 2]);
+    const level = prng.pick([1, 1, 1, 2, 2, 3]);
     const pages = LARGE ** (level - 1);
     const page = this.#page();
     const iova = pageText(Math.floor(page / pages) * pages);

@@ -134,7 +134,8 @@ function levelOf(pages: number): number {
   return Math.floor(Math.log2(pages) / 9) + 1;
 }
 
-function around(page: number, pages: number): Pages {
+/** The aligned range of `pages` pages that `page` is in. */
+export function around(page: number, pages: number): Pages {
   const start = Math.floor(page / pages) * pages;
   return { start, end: start + pages };
 }

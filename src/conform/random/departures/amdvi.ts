@@ -1,5 +1,6 @@
 import type { Slot } from '../../scenario.ts';
-import { type ActionStep, type GuestState, requesterOf } from '../guest-state.ts';
+import { type ActionStep, type GuestState, rangeOf, requesterOf } from '../guest-state.ts';
+import { around, inside, span } from '../known-tables.ts';
 import type { KnownDeparture } from '../known-departure.ts';
 import { entryRange, hasInterrupts, heldIn, newLeaves, plugsSecondUntold } from './shared.ts';
 
@@ -106,11 +107,21 @@ export const AMDVI_DEPARTURES: readonly KnownDeparture[] = [
   },
 ];
 
+/** Whether an entry that leads to smaller leaves is overwritten, or cleared because all that it leads to goes. */
 function takesTable(step: ActionStep, state: GuestState): boolean {
+  if (step.do === 'unmap' && state.isFollowed(step.domain)) {
+    const range = rangeOf(step);
+    return heldIn(state, step.domain, range).some(
+      ({ start, end }) => end - start < TABLE && inside(around(start, TABLE), range),
+    );
+  }
   if (step.do !== 'entry' || step.level === 1 || !state.isFollowed(step.domain)) return false;
   const range = entryRange(step);
   return heldIn(state, step.domain, range).some(({ start, end }) => end - start < range.end - range.start);
 }
+
+/** Pages that a table of the lowest level stands for. */
+const TABLE: number = span(2);
 
 function replaces(step: ActionStep, state: GuestState): boolean {
   if (!('domain' in step) || !state.isFollowed(step.domain)) return false;

@@ -1,6 +1,6 @@
 import { pagesOfText } from '../../text.ts';
 import { type ActionStep, type GuestState, rangeOf } from '../guest-state.ts';
-import { inside, overlap, type Pages, span } from '../known-tables.ts';
+import { around, inside, overlap, type Pages, span } from '../known-tables.ts';
 
 /** Requests to it are interrupts, and not translated. */
 const INTERRUPTS: Pages = { start: 0xf_ee00, end: 0xf_ef00 };
@@ -18,9 +18,7 @@ export function newLeaves(
 
 /** The pages that an entry stands for. */
 export function entryRange({ iova, level }: { readonly iova: string; readonly level: number }): Pages {
-  const pages = span(level);
-  const start = Math.floor(pagesOfText(iova) / pages) * pages;
-  return { start, end: start + pages };
+  return around(pagesOfText(iova), span(level));
 }
 
 /** What hosts may hold in `range` of a domain. */

@@ -1,4 +1,5 @@
 import { type ActionStep, type GuestState, requesterOf, type StepOf } from '../guest-state.ts';
+import { span } from '../known-tables.ts';
 import type { KnownDeparture } from '../known-departure.ts';
 import { crossesInterrupts, entryRange, heldIn, newLeaves, plugsSecondUntold } from './shared.ts';
 
@@ -48,7 +49,9 @@ export const VTD_DEPARTURES: readonly KnownDeparture[] = [
 
 function splits(step: ActionStep, state: GuestState): boolean {
   if (step.do === 'entry' && step.is === 'table')
-    return heldIn(state, step.domain, entryRange(step)).some(({ start, end }) => end - start > 1);
+    return heldIn(state, step.domain, entryRange(step)).some(
+      ({ start, end }) => end - start > span(step.level - 1),
+    );
   const written = newLeaves(step);
   if (written === undefined || !('domain' in step)) return false;
   return heldIn(state, step.domain, written.range).some(({ start, end }) => end - start > written.leafPages);
