@@ -14,6 +14,7 @@ export * from './judge.ts';
 export * from './step-text.ts';
 export * from './text.ts';
 export * from './requesters.ts';
+export type { QemuSinks } from './vmm/qemu-vmm.ts';
 export { MACHINE_RAM } from './vmm.ts';
 export { CONFORM_MODELS } from './models/index.ts';
 export * from './vmm/model-vmm.ts';

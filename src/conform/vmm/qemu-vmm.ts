@@ -62,6 +62,14 @@ const HOTPLUG_EJECT = 0xcc8;
 const HOTPLUG_BUS = 0xcd0;
 const HOTPLUG_BUSES = 8;
 
+/** How the hosts of VFIO devices are reached, where that differs from the usual. */
+export interface QemuSinks {
+  /** Their unmaps when a scenario says nothing of it; `contained` when left out. */
+  readonly unmap?: 'exact';
+  /** Gives the socket that QEMU connects to in place of a sink's own. */
+  readonly front?: (socket: string) => Promise<string>;
+}
+
 /** A QEMU without a guest: ours drives its IOMMU over qtest, and devices of ours are plugged into it. */
 export class QemuVmm implements Vmm {
   readonly memory: AddressSpace;
@@ -77,9 +85,17 @@ export class QemuVmm implements Vmm {
   readonly #model: ModelInQemu;
   readonly #folder: string = mkdtempSync(join(tmpdir(), 'viommu-conform-'));
   readonly #sinks: Map<Slot, VfioUserSink> = new Map();
+  readonly #reached: QemuSinks;
 
-  private constructor(qemu: QemuProcess, ram: MappedFile, model: ConformModel, options: MachineOptions) {
+  private constructor(
+    qemu: QemuProcess,
+    ram: MappedFile,
+    model: ConformModel,
+    options: MachineOptions,
+    sinks: QemuSinks,
+  ) {
     this.#qemu = qemu;
+    this.#reached = sinks;
     this.#ram = ram;
     this.memory = sharedGuestMemory(ram);
     this.#pci = new PciConfig(qemu.qtest);
@@ -87,14 +103,19 @@ export class QemuVmm implements Vmm {
   }
 
   /** Starts QEMU with the model's IOMMU. Rejects with NotSupported when this build has none like it. */
-  static async start(build: QemuBuild, model: ConformModel, options: MachineOptions): Promise<QemuVmm> {
+  static async start(
+    build: QemuBuild,
+    model: ConformModel,
+    options: MachineOptions,
+    sinks: QemuSinks,
+  ): Promise<QemuVmm> {
     const iommu = model.qemuArguments(options, build);
     if (typeof iommu === 'string') throw new NotSupported(iommu);
     const qemu = await startQemu(build, iommu);
     let ram: MappedFile | undefined;
     try {
       ram = mapFile(qemu.ramFile);
-      const vmm = new QemuVmm(qemu, ram, model, options);
+      const vmm = new QemuVmm(qemu, ram, model, options, sinks);
       await vmm.#setUpPci();
       return vmm;
     } catch (error) {
@@ -127,7 +148,7 @@ export class QemuVmm implements Vmm {
 
   async plug(slot: Slot, limits: SinkLimits): Promise<'done' | 'refused'> {
     const sink = await VfioUserSink.open(mkdtempSync(join(this.#folder, `${slot}-`)), {
-      unmap: limits.unmap ?? 'contained',
+      unmap: limits.unmap ?? this.#reached.unmap ?? 'contained',
       delay: limits.delay ?? 0,
       limits: {
         ...(limits.maxMappings === undefined ? {} : { maxMappings: limits.maxMappings }),
@@ -135,13 +156,14 @@ export class QemuVmm implements Vmm {
       },
     });
     this.#sinks.set(slot, sink);
+    const path = (await this.#reached.front?.(sink.socket)) ?? sink.socket;
     try {
       await this.#alive(() =>
         this.#qemu.qmp.execute('device_add', {
           driver: 'vfio-user-pci',
           id: slot,
           ...PLACES[slot],
-          socket: { type: 'unix', path: sink.socket },
+          socket: { type: 'unix', path },
           'x-msg-timeout': SINK_TIMEOUT,
         }),
       );

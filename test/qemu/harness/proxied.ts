@@ -8,7 +8,6 @@ import {
   type ProxyMapping,
   VfioUserProxy,
 } from '../../../src/vfio-user/index.ts';
-import type { Sink } from './sink.ts';
 import { socketFolder } from './sockets.ts';
 import { dmaText, type DmaText } from './tables.ts';
 
@@ -26,7 +25,10 @@ export class ProxyInFront {
   }
 
   /** Listens on a socket of its own until the test is over, and connects to `sink` when a VMM does. */
-  static async of(sink: Sink, options: { readonly merge?: boolean } = {}): Promise<ProxyInFront> {
+  static async of(
+    sink: { readonly socket: string },
+    options: { readonly merge?: boolean } = {},
+  ): Promise<ProxyInFront> {
     const { files, timers } = linuxPlatform();
     const self = new ProxyInFront(join(socketFolder(), 'proxy'));
     const listener = await listen(self.socket, (upstream) => {

@@ -19,6 +19,12 @@ export const VIRTIO_DEPARTURES: readonly KnownDeparture[] = [
     excludes: (step) => step.do === 'plug' && step.sink !== undefined,
   },
   {
+    finding: 'R33',
+    model: 'virtio-iommu',
+    why: 'nothing is mapped beyond input_range: it would not be refused',
+    excludes: (step) => step.do === 'map' && rangeOf(step).end > INPUT_END,
+  },
+  {
     finding: 'R34',
     model: 'virtio-iommu',
     why: 'nothing is mapped over the interrupt doorbell: it would not be refused',
@@ -38,6 +44,8 @@ export const VIRTIO_DEPARTURES: readonly KnownDeparture[] = [
   },
 ];
 
+/** Exclusive end of input_range in scenarios, in pages. */
+const INPUT_END: number = 2 ** 36;
 const REQUESTERS: readonly Requester[] = ['nic', 'disk', 'pci1', 'edu'];
 
 function isAttached(who: Requester, state: GuestState): boolean {
