@@ -11,6 +11,7 @@ export function literalText(value: unknown, indent: string = ''): string {
     const members = Object.entries(value)
       .filter(([, member]) => member !== undefined)
       .map(([name, member]: [string, unknown]) => `${nameText(name)}: ${literalText(member, deeper)}`);
+    if (members.length === 0) return '{}';
     const line = `{ ${members.join(', ')} }`;
     return fits(line, indent) ? line : `{\n${lines(members, deeper)}${indent}}`;
   }
