@@ -83,7 +83,7 @@ async function smallest(
     best = { steps: fewer, plan: found };
     return true;
   };
-  await shrinkSteps(guest.model, steps, fails, SHRINK_TRIES);
+  await shrinkSteps(guest, steps, fails, SHRINK_TRIES);
   const outcome = await runWithFaults(guest, best.steps, best.plan);
   return `seed ${seed}, ${JSON.stringify({ model: guest.model, machine: guest.machine ?? {} })}\n${faultyRunText(best.steps, best.plan, outcome)}`;
 }

@@ -5,7 +5,7 @@ import {
   type GuestStep,
   type RandomOptions,
   type Slot,
-  StepRules,
+  ComparableSteps,
   stepText,
 } from '../../../src/conform/index.ts';
 import { NaiveDriver } from '../naive/naive-driver.ts';
@@ -77,7 +77,7 @@ class FaultRun {
   readonly #machine: FaultyMachine;
   readonly #releaseAfter: number;
   readonly #reference: NaiveDriver;
-  readonly #rules: StepRules;
+  readonly #steps: ComparableSteps;
   readonly #judge: FaultJudge;
   readonly #plugged: Set<Slot> = new Set();
   #at: { readonly index: number; readonly step: ActionStep } | undefined;
@@ -90,7 +90,7 @@ class FaultRun {
     this.#machine = machine;
     this.#releaseAfter = releaseAfter;
     this.#reference = new NaiveDriver(guest);
-    this.#rules = new StepRules(guest.model);
+    this.#steps = new ComparableSteps(guest);
     this.#judge = new FaultJudge(guest.model, machine, this.#reference, plan);
   }
 
@@ -102,7 +102,7 @@ class FaultRun {
   async all(steps: readonly ActionStep[]): Promise<void> {
     for (const [index, step] of steps.entries()) {
       this.#at = { index, step };
-      this.#rules.take(step);
+      this.#steps.take(step);
       await this.#take(step);
       await this.#releaseDue(this.#releaseAfter);
     }
@@ -112,10 +112,12 @@ class FaultRun {
     this.#judge.nothingLeft();
   }
 
-  /** Whether there is one thing that hosts can hold. */
+  /** Whether there is one thing that each host can hold. */
   get #comparable(): boolean {
-    const { untold } = this.#rules;
-    return untold === 'nothing' || (untold === 'tables' && this.#guest.when === 'followed');
+    return [...this.#plugged].every((slot) => {
+      const untold = this.#steps.state.untoldTo(slot);
+      return untold === 'nothing' || (untold === 'tables' && this.#guest.when === 'followed');
+    });
   }
 
   async #take(step: ActionStep): Promise<void> {
