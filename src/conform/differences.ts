@@ -70,6 +70,10 @@ function compareStep(
     if (counted === undefined) continue;
     compare(`messages to ${slot}`, [messagesText({ maps, unmaps })], [messagesText(counted)]);
   }
+  for (const [slot, expected] of Object.entries({ ...step.tables, ...departure.tables })) {
+    const read = observation.tables?.[slot as Slot];
+    if (read !== undefined) compare(`tables read for ${slot}`, [String(expected)], [String(read)]);
+  }
   const faults = departure.faults ?? step.faults;
   if (faults !== undefined && observation.faults !== undefined) compare('faults', faults, observation.faults);
 }

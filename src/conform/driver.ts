@@ -3,8 +3,7 @@ import type { GuestStep, LedgerText, Messages, OperatorStep, Scenario, Slot } fr
 /** What runs the steps of one scenario: our model, a naive reference, a real QEMU. */
 export interface ScenarioDriver {
   /**
-   * Carries a step out. Resolves with what came of it: `done`, for a plug `refused`, for a request of virtio-iommu its
-   * status. Rejects with DriverEnded when whatever runs the steps is gone, and with other errors for a scenario that
+   * Carries a step out. Resolves with what came of it: `done`, or what else `Outcome.answer` can be. Rejects with DriverEnded when whatever runs the steps is gone, and with other errors for a scenario that
    * cannot be carried out.
    */
   take(step: GuestStep | OperatorStep): Promise<string>;
@@ -12,6 +11,8 @@ export interface ScenarioDriver {
   ledger(slot: Slot): Promise<readonly string[]>;
   /** What that host was sent since the last call, or since the plug; undefined when the driver does not count. */
   messages(slot: Slot): Messages | undefined;
+  /** Tables that were read while the device was plugged; undefined when the driver does not count. */
+  tables(slot: Slot): Promise<number | undefined>;
   /** Faults that the guest could read since the last call; undefined when the driver knows none. */
   faults(): Promise<readonly string[] | undefined>;
   /** What a host of this driver shows where the scenario asks for `text`. */

@@ -31,7 +31,12 @@ export async function judgeScenario(scenario: Scenario, start: StartDriver): Pro
       await driver.close();
     }
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { kind: error instanceof NotSupported ? 'not-supported' : 'broken', why };
+    const missing = [error, error instanceof Error ? error.cause : undefined].find(isNotSupported);
+    if (missing !== undefined) return { kind: 'not-supported', why: missing.message };
+    return { kind: 'broken', why: error instanceof Error ? error.message : String(error) };
   }
+}
+
+function isNotSupported(error: unknown): error is NotSupported {
+  return error instanceof NotSupported;
 }

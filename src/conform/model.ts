@@ -25,6 +25,8 @@ export interface ConformModel {
   inProcess(options: MachineOptions, memory: AddressSpace): ModelInProcess;
   /** QEMU's arguments that make one; a sentence when `build` has none like that. */
   qemuArguments(options: MachineOptions, build: QemuBuild): readonly string[] | string;
+  /** QEMU's trace event for every table that it reads, where it has one. */
+  readonly walkEvent?: string;
   /** QEMU's, once it runs; `memory` is the guest's. */
   inQemu(options: MachineOptions, machine: QemuAccess): ModelInQemu;
 }

@@ -8,6 +8,7 @@ export interface Observation {
   readonly answer?: string;
   readonly ledger?: Readonly<Partial<Record<Slot, readonly string[]>>>;
   readonly messages?: Readonly<Partial<Record<Slot, Messages>>>;
+  readonly tables?: Readonly<Partial<Record<Slot, number>>>;
   readonly faults?: readonly string[];
   /** Set when whatever ran the steps ended here: the last thing that it said. */
   readonly ended?: string;
@@ -42,8 +43,14 @@ async function observe(step: Step, driver: ScenarioDriver): Promise<Observation>
     const counted = driver.messages(slot);
     if (counted !== undefined) messages[slot] = counted;
   }
+  const tables: Partial<Record<Slot, number>> = {};
+  for (const slot of slotsOf(step.tables)) {
+    // eslint-disable-next-line no-await-in-loop -- one connection
+    const read = await driver.tables(slot);
+    if (read !== undefined) tables[slot] = read;
+  }
   const faults = step.faults === undefined ? undefined : await driver.faults();
-  return { ledger, messages, ...(faults === undefined ? {} : { faults }) };
+  return { ledger, messages, tables, ...(faults === undefined ? {} : { faults }) };
 }
 
 function slotsOf(wanted: object | undefined): Slot[] {

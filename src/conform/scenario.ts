@@ -106,8 +106,20 @@ export type GuestStep =
   | { readonly do: 'first-stage'; readonly who: Requester }
   /** virtio-iommu: writes `bypass` of the configuration. */
   | { readonly do: 'bypass'; readonly on: boolean }
-  /** virtio-iommu: a request of any content, as hexadecimal bytes without its tail. */
-  | { readonly do: 'request'; readonly bytes: string }
+  /** Sets a bit that is reserved in the device table, context or PASID-table entry of a requester, and tells nobody. */
+  | { readonly do: 'spoil'; readonly who: Requester }
+  /**
+   * Any bytes, hexadecimal, in the queue: a descriptor of VT-d, a command of AMD-Vi, what the device reads of a request
+   * of virtio-iommu. A unit with tables then is waited for, and set going again when it stopped there.
+   */
+  | {
+      readonly do: 'request';
+      readonly bytes: string;
+      /** virtio-iommu: bytes left for the tail; 4 when left out. */
+      readonly tail?: number;
+    }
+  /** virtio-iommu: asks for the properties of an endpoint. */
+  | { readonly do: 'probe'; readonly who: Requester }
   /** virtio-iommu: the driver resets the device, negotiates anew and goes on without domains. */
   | { readonly do: 'restart' };
 
@@ -138,7 +150,9 @@ export interface Checkpoint {
   readonly ledger?: Readonly<Partial<Record<Slot, LedgerText>>>;
   /** Maps and unmaps that a slot's host was sent since they were last counted or forgotten, or since the plug. */
   readonly messages?: Readonly<Partial<Record<Slot, Messages>>>;
-  /** Faults that the guest can read and has not read yet, in the words of its model, such as `00:05.0 w 0x1000 5`. */
+  /** VT-d: tables of every level that were read while a slot's device was plugged. */
+  readonly tables?: Readonly<Partial<Record<Slot, number>>>;
+  /** Faults that the guest can read and has not read yet, in the words of its model, such as `00:05.0 w 0x1000 LGN.2`. */
   readonly faults?: readonly string[];
 }
 
@@ -153,7 +167,10 @@ export interface Messages {
 
 /** What a step must bring about, where it is not simply carried out. */
 export interface Outcome {
-  /** A plug, or with virtio-iommu a request, that is refused; for a request the status, such as `RANGE`. */
+  /**
+   * What is said to a plug, or a request: `done` when left out. A plug, or an entry of a queue, may be `refused`; a
+   * request of virtio-iommu has its status, such as `RANGE`, and a probe what it tells of.
+   */
   readonly answer?: string;
 }
 
@@ -163,6 +180,7 @@ export interface Departure {
   readonly answer?: string;
   readonly ledger?: Readonly<Partial<Record<Slot, LedgerText>>>;
   readonly messages?: Readonly<Partial<Record<Slot, Messages>>>;
+  readonly tables?: Readonly<Partial<Record<Slot, number>>>;
   readonly faults?: readonly string[];
   /** QEMU ends here, and says this. */
   readonly ends?: string;
@@ -194,4 +212,6 @@ export interface Scenario {
   readonly steps: readonly Step[];
   /** There when a step has a departure. */
   readonly finding?: Finding;
+  /** Where QEMU does as specified: the number in docs/conformance.md of what was watched, such as `R12`. */
+  readonly watched?: string;
 }

@@ -59,6 +59,10 @@ export class VmmDriver implements ScenarioDriver {
     return this.#vmm.messages(slot);
   }
 
+  tables(slot: Slot): Promise<number> {
+    return this.#vmm.tables(slot);
+  }
+
   faults(): Promise<readonly string[]> {
     return this.#guest.faults();
   }

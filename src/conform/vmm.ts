@@ -18,6 +18,8 @@ export interface Vmm {
   /** See `ScenarioDriver`. */
   ledger(slot: Slot): Promise<readonly string[]>;
   messages(slot: Slot): Messages;
+  /** Rejects with NotSupported when this machine does not count. */
+  tables(slot: Slot): Promise<number>;
   /** One access of four bytes by `edu`. */
   dma(access: 'r' | 'w', iova: bigint): Promise<void>;
   /** Resets the machine; its memory stays. */

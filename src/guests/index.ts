@@ -15,6 +15,7 @@ export type { MapOptions } from './driver/mapper.ts';
 export type { RegisterAccess, Settled } from './driver/registers.ts';
 export type { Completion } from './driver/steps.ts';
 export * from './vtd-driver/driver.ts';
+export type { StructureOptions } from './vtd-driver/attachments.ts';
 export * from './amdvi-driver/driver.ts';
 export type { AttachOptions, DetachOptions } from './amdvi-driver/attachments.ts';
 export type { Command, InvalidatePagesOptions } from './amdvi-driver/commands.ts';

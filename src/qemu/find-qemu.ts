@@ -15,8 +15,8 @@ export interface QemuBuild {
 /** Runs the executable at `path` twice and tells what it is; a sentence when it is no QEMU that runs. */
 export function probeQemu(path: string): QemuBuild | string {
   const text = ask(path, '--version');
-  if (typeof text !== 'string') return `${path} does not run (${text.message})`;
-  const version = /version (\d+(?:\.\d+)*)/.exec(text)?.[1];
+  if (typeof text !== 'string') return `${path} does not run (${whyNot(text)})`;
+  const version = /QEMU.* version (\d+(?:\.\d+)*)/.exec(text)?.[1];
   if (version === undefined) return `${path} does not say which release of QEMU it is`;
   const help = ask(path, '-device', 'help');
   if (typeof help !== 'string') return `${path} does not list its devices (${help.message})`;
@@ -37,6 +37,17 @@ export function executableInPath(name: string, path: string): string | undefined
         return false;
       }
     });
+}
+
+function whyNot(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case 'ENOENT':
+      return 'there is no such file';
+    case 'EACCES':
+      return 'it is no file that may be executed';
+    default:
+      return error.message;
+  }
 }
 
 /** What QEMU prints, or why it does not. */

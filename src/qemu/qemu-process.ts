@@ -66,7 +66,8 @@ export class QemuProcess {
       await process.qmp.execute('qmp_capabilities');
     } catch (error) {
       await process.kill();
-      throw error;
+      // What it printed is known in full only now.
+      throw process.stderr === '' ? error : new Error(process.stderr.trim(), { cause: error });
     }
     return process;
   }

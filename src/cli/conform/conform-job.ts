@@ -1,27 +1,16 @@
 /** Runs the scenario table and reports on each scenario as it ends. @module */
-import {
-  judgeScenario,
-  qemuStarter,
-  type Scenario,
-  type ScenarioModel,
-  SCENARIOS,
-  startModel,
-  type StartDriver,
-  type Verdict,
-} from '../../conform/index.ts';
-import { linuxPlatform } from '../../linux/index.ts';
-import { probeQemu } from '../../qemu/index.ts';
-import { ExitCode, UsageError } from '../terminal/exit-codes.ts';
+import { judgeScenario, type Scenario } from '../../conform/index.ts';
+import { ExitCode } from '../terminal/exit-codes.ts';
 import type { CommandIo } from '../terminal/io.ts';
 import { Progress } from '../terminal/progress.ts';
+import { type Choice, choose, findingOf } from './choose.ts';
 import { verdictJson, verdictLines } from './conform-report.ts';
 import { ConformTally } from './conform-tally.ts';
+import { OWN_MODELS, qemuAt } from './conform-vmm.ts';
 
 /** What the command line says. */
-export interface ConformOptions {
+export interface ConformOptions extends Choice {
   readonly vmm?: string;
-  readonly model?: readonly ScenarioModel[];
-  readonly only?: string;
   readonly list?: boolean;
   readonly steps?: boolean;
   readonly json?: boolean;
@@ -29,60 +18,36 @@ export interface ConformOptions {
 
 /** Runs what `options` choose. UsageError when nothing is chosen, or the QEMU cannot be run. */
 export async function conform(io: CommandIo, options: ConformOptions): Promise<ExitCode> {
+  const { json = false, steps = false } = options;
   const chosen = choose(options);
   if (options.list === true) {
-    for (const scenario of chosen) await io.out(listed(scenario, options.json === true));
+    for (const scenario of chosen) await io.out(listed(scenario, json));
     return ExitCode.Ok;
   }
-  const { start, name } = vmmOf(options);
-  const tally = new ConformTally();
+  const vmm = options.vmm === undefined ? OWN_MODELS : await qemuAt(options.vmm, chosen);
+  const tally = new ConformTally(vmm.runs);
   const progress = new Progress(io);
-  if (options.json !== true) await io.out(`${name}\n`);
+  if (!json) await io.out(`${vmm.name}\n${vmm.setup}\n\n`);
   for (const [index, scenario] of chosen.entries()) {
     progress.update(() => `${index + 1} of ${chosen.length}: ${scenario.id}`);
-    const verdict: Verdict = await judgeScenario(scenario, start);
-    tally.count(verdict);
+    const verdict = await judgeScenario(scenario, vmm.start);
+    tally.count(scenario, verdict);
     progress.clear();
     await io.out(
-      options.json === true
+      json
         ? verdictJson(scenario, verdict)
-        : verdictLines(scenario, verdict, io, { steps: options.steps ?? false }),
+        : verdictLines(scenario, verdict, io, { steps, isQemu: vmm.runs === 'qemu' }),
     );
   }
-  if (options.json !== true) await io.out(tally.summary());
+  if (!json) await io.out(tally.summary());
   return tally.clean ? ExitCode.Ok : ExitCode.Different;
 }
 
-function choose({ model, only }: ConformOptions): readonly Scenario[] {
-  const chosen = SCENARIOS.filter(
-    (scenario) =>
-      (model === undefined || model.includes(scenario.model)) &&
-      (only === undefined || scenario.id.includes(only)),
-  );
-  if (chosen.length > 0) return chosen;
-  throw new UsageError('no scenario is chosen', 'viommu conform --list has their names');
-}
-
-function listed({ id, model, title }: Scenario, json: boolean): string {
-  return json ? `${JSON.stringify({ scenario: id, model, title })}\n` : `${id.padEnd(32)}${title}\n`;
-}
-
-function vmmOf({ vmm }: ConformOptions): { readonly start: StartDriver; readonly name: string } {
-  if (vmm === undefined) return { start: startModel, name: "viommu's own models" };
-  const { mode, why } = linuxPlatform();
-  if (mode === 'messages') {
-    throw new UsageError(
-      `a QEMU shares its memory by descriptors, which cannot be passed here (${why ?? 'unknown reason'})`,
-      'install the optional package koffi, on Linux',
-    );
+function listed(scenario: Scenario, json: boolean): string {
+  const { id, model, title } = scenario;
+  const number = findingOf(scenario);
+  if (json) {
+    return `${JSON.stringify({ scenario: id, model, title, ...(number === undefined ? {} : { number }) })}\n`;
   }
-  const build = probeQemu(vmm);
-  if (typeof build === 'string') throw new UsageError(build, 'name an executable qemu-system-x86_64');
-  if (!build.devices.has('vfio-user-pci')) {
-    throw new UsageError(
-      `QEMU ${build.version} at ${vmm} has no vfio-user-pci`,
-      'use release 10.1 or later, with its modules installed',
-    );
-  }
-  return { start: qemuStarter(build), name: `QEMU ${build.version} (${vmm})` };
+  return `${id.padEnd(34)}${(number ?? '').padEnd(5)}${title}\n`;
 }

@@ -8,18 +8,26 @@ const INDENT = ' '.repeat(10);
 /** Lines of one ledger that are shown; the rest is counted. */
 const LINES_SHOWN = 8;
 
-/** A scenario's report in text; with `steps`, one that differs lists all that it does. */
+/** How scenarios are reported in text. */
+export interface ReportOptions {
+  /** Lists all that a scenario does, if it differs. */
+  readonly steps: boolean;
+  /** A QEMU ran them: one that does as specified where QEMU 11.1.3 does not is told of. */
+  readonly isQemu: boolean;
+}
+
+/** A scenario's report in text. */
 export function verdictLines(
   scenario: Scenario,
   verdict: Verdict,
   io: CommandIo,
-  options: { readonly steps: boolean },
+  options: ReportOptions,
 ): string {
   const { heading, good, bad, aside } = styleOf(io);
   const title = `${heading(scenario.id)}: ${scenario.title}`;
   switch (verdict.kind) {
     case 'ok':
-      return `${good('ok')}        ${title}\n`;
+      return `${good('ok')}        ${title}\n${options.isQemu ? mended(scenario) : ''}`;
     case 'not-supported':
       return `${aside('skipped')}   ${title}\n${INDENT}not supported: ${printable(verdict.why)}\n`;
     case 'broken':
@@ -36,6 +44,10 @@ export function verdictLines(
       return `${bad('differs')}   ${title}\n${lines.map((line) => `${INDENT}${line}\n`).join('')}`;
     }
   }
+}
+
+function mended({ finding }: Scenario): string {
+  return finding === undefined ? '' : `${INDENT}${finding.id}: QEMU 11.1.3 differs here: ${finding.qemu}\n`;
 }
 
 function differenceLines(scenario: Scenario, { step, what, expected, seen }: Difference): string[] {
@@ -73,10 +85,9 @@ export function verdictJson(scenario: Scenario, verdict: Verdict): string {
             when: before(scenario, step),
             ...rest,
           })),
-          ...(finding === undefined ? {} : { finding }),
         }
       : verdict.kind === 'ok'
         ? {}
         : { why: verdict.why };
-  return `${JSON.stringify({ ...about, ...result })}\n`;
+  return `${JSON.stringify({ ...about, ...result, ...(finding === undefined ? {} : { finding }) })}\n`;
 }

@@ -1,10 +1,14 @@
-import type { AmdviEvent, AmdviGuestDriver, AmdviMode, GuestDomain } from '../../guests/index.ts';
+import type { AmdviEvent, AmdviGuestDriver, AmdviMode, Completion, GuestDomain } from '../../guests/index.ts';
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { Access, formatAddress } from '../../memory/index.ts';
 import { spec } from '../../models/amdvi/index.ts';
 import { REQUESTERS } from '../requesters.ts';
+import type { GuestStep } from '../scenario.ts';
 import { pagesOfText } from '../text.ts';
 import { type EntryWords, type InvalidateStep, TableGuest } from './table-guest.ts';
+
+/** A bit that is reserved in word 0 of a device table entry (AMD-Vi 2.2.2.1). */
+const RESERVED = 1 << 2;
 
 /** A guest of an AMD-Vi unit. */
 export class AmdviGuest extends TableGuest<AmdviGuestDriver> {
@@ -51,6 +55,22 @@ export class AmdviGuest extends TableGuest<AmdviGuestDriver> {
     silent: boolean,
   ): void | Promise<void> {
     return this.driver.switchDomain(requester, domain, { silent });
+  }
+
+  protected override async special(step: GuestStep): Promise<string> {
+    if (step.do !== 'spoil') return super.special(step);
+    const [first = 0, ...rest] = this.driver.readDeviceTableEntry(REQUESTERS[step.who]);
+    this.driver.writeDeviceTableEntry(REQUESTERS[step.who], [first | RESERVED, ...rest]);
+    return 'done';
+  }
+
+  protected override submit(words: readonly number[]): Completion {
+    this.driver.submit(words);
+    return this.driver.wait();
+  }
+
+  protected override recover(): Completion {
+    return this.driver.recover();
   }
 
   protected override setTranslation(on: boolean): void | Promise<void> {

@@ -1,4 +1,4 @@
-import type { GuestDomain, GuestDriver } from '../../guests/index.ts';
+import { type Completion, type GuestDomain, type GuestDriver, GuestDriverError } from '../../guests/index.ts';
 import type { RequesterId } from '../../iommu/index.ts';
 import type { GuestSide } from '../guest-side.ts';
 import { REQUESTERS } from '../requesters.ts';
@@ -42,6 +42,11 @@ export abstract class TableGuest<Driver extends GuestDriver> implements GuestSid
   /** An entry of `level` that names a table of level `next`, or a leaf. */
   protected abstract tableEntry(page: number, next: number): EntryWords;
   protected abstract leafEntry(target: number, access: number, pages: number, level: number): EntryWords;
+
+  /** Puts the words of an entry into the queue, and waits for the unit. */
+  protected abstract submit(words: readonly number[]): Completion;
+  /** Sets a unit going again that stopped at an entry of its queue. */
+  protected abstract recover(): Completion;
 
   /** What only this kind of guest does. */
   protected async special(step: GuestStep): Promise<string> {
@@ -87,10 +92,25 @@ export abstract class TableGuest<Driver extends GuestDriver> implements GuestSid
       case 'translation':
         await this.setTranslation(step.on);
         break;
+      case 'request':
+        return this.#request(step.bytes);
       default:
         return this.special(step);
     }
     return 'done';
+  }
+
+  async #request(bytes: string): Promise<string> {
+    const entry = Buffer.from(bytes, 'hex');
+    const words = Array.from({ length: entry.length / 4 }, (_, i) => entry.readUInt32LE(i * 4));
+    try {
+      await this.submit(words);
+      return 'done';
+    } catch (error) {
+      if (!(error instanceof GuestDriverError) || error.code !== 'queue-error') throw error;
+      await this.recover();
+      return 'refused';
+    }
   }
 
   protected domain(name: string): GuestDomain {

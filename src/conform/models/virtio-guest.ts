@@ -1,11 +1,16 @@
-import type { RequestResult, VirtioIommuGuestDriver, VirtioIommuRequest } from '../../guests/index.ts';
+import {
+  GuestDriverError,
+  type RequestResult,
+  type VirtioIommuGuestDriver,
+  type VirtioIommuRequest,
+} from '../../guests/index.ts';
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { formatAddress } from '../../memory/index.ts';
 import { spec } from '../../models/virtio/index.ts';
 import type { GuestSide } from '../guest-side.ts';
 import { REQUESTERS } from '../requesters.ts';
 import type { AccessText, GuestStep } from '../scenario.ts';
-import { addressOfText, bytesOfText } from '../text.ts';
+import { addressOfText, bytesOfText, sizeText } from '../text.ts';
 
 /** A domain as requests name it. */
 interface NamedDomain {
@@ -74,8 +79,13 @@ export class VirtioGuest implements GuestSide {
         await this.#driver.writeBypass(step.on ? 1 : 0);
         return 'done';
       case 'request': {
-        const readable = [Uint8Array.from(Buffer.from(step.bytes, 'hex'))];
-        return this.#request({ type: 'raw', readable, writable: [TAIL_BYTES] });
+        const readable = step.bytes === '' ? [] : [Uint8Array.from(Buffer.from(step.bytes, 'hex'))];
+        return this.#raw({ type: 'raw', readable, writable: [step.tail ?? TAIL_BYTES] });
+      }
+      case 'probe': {
+        const { reserved, ...result } = await this.#driver.probe(REQUESTERS[step.who]);
+        const answer = answerOf(result);
+        return answer === 'done' && reserved.length > 0 ? reserved.map(reservedText).join(', ') : answer;
       }
       case 'restart':
         await this.#driver.boot();
@@ -88,6 +98,16 @@ export class VirtioGuest implements GuestSide {
 
   async faults(): Promise<readonly string[]> {
     return (await this.#driver.faults()).map(faultText);
+  }
+
+  /** A device that cannot go on without a reset is reset by nobody here. */
+  async #raw(request: VirtioIommuRequest): Promise<string> {
+    try {
+      return await this.#request(request);
+    } catch (error) {
+      if (error instanceof GuestDriverError && error.code === 'needs-reset') return 'needs a reset';
+      throw error;
+    }
   }
 
   async #request(request: VirtioIommuRequest): Promise<string> {
@@ -134,6 +154,12 @@ function range({ iova, size }: { readonly iova: string; readonly size: string })
 function answerOf({ status, usedLength }: RequestResult): string {
   if (status === undefined) return `no status, ${usedLength} bytes used`;
   return STATUSES[status] ?? `status ${status}`;
+}
+
+/** `SUBTYPE ADDRESS SIZE`; both ends of the region are inclusive. */
+function reservedText({ subtype, start, end }: spec.ReservedMemory): string {
+  const name = subtype === spec.RESV_MEM_T_MSI ? 'MSI' : 'RESERVED';
+  return `${name} ${formatAddress(start)} ${sizeText(end - start + 1n)}`;
 }
 
 /** `ENDPOINT ACCESS ADDRESS REASON`; `?` where the report has no flag for the access. */

@@ -1,4 +1,4 @@
-import type { GuestDomain, VtdGuestDriver } from '../../guests/index.ts';
+import type { Completion, GuestDomain, VtdGuestDriver } from '../../guests/index.ts';
 import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
 import { Access, type AddressSpace, PageCursor } from '../../memory/index.ts';
 import { faultReason, lookupRequest, spec, VtdIommu } from '../../models/vtd/index.ts';
@@ -15,6 +15,16 @@ export interface VtdGuestParts {
   readonly read: (offset: number, bytes: 4 | 8) => Promise<bigint>;
   readonly write: (offset: number, value: bigint, bytes: 4 | 8) => Promise<void>;
 }
+
+/** A structure's words, to be changed in place. */
+interface EditedStructure {
+  readonly structure: string;
+  readonly words: number[];
+}
+
+/** Bits that are reserved in word 0 of a context entry (VT-d 9.3) and of a PASID-table entry (VT-d 9.6). */
+const CONTEXT_RESERVED = 1 << 4;
+const PASID_RESERVED = 1 << 10;
 
 /** Enough for every register that the capabilities of QEMU's unit place. */
 const DUMP_BYTES = 0x230;
@@ -66,13 +76,11 @@ export class VtdGuest extends TableGuest<VtdGuestDriver> {
     domain: GuestDomain,
     silent: boolean,
   ): void | Promise<void> {
-    refuseSilence(silent);
-    return this.driver.attachDevice(requester, domain);
+    return this.driver.attachDevice(requester, domain, 0, { silent });
   }
 
   protected override detach(requester: RequesterId, silent: boolean): void | Promise<void> {
-    refuseSilence(silent);
-    return this.driver.detachDevice(requester);
+    return this.driver.detachDevice(requester, 0, { silent });
   }
 
   protected override switch(
@@ -80,8 +88,7 @@ export class VtdGuest extends TableGuest<VtdGuestDriver> {
     domain: GuestDomain,
     silent: boolean,
   ): void | Promise<void> {
-    refuseSilence(silent);
-    return this.driver.switchDomain(requester, domain);
+    return this.driver.switchDomain(requester, domain, 0, { silent });
   }
 
   protected override setTranslation(on: boolean): void | Promise<void> {
@@ -103,8 +110,7 @@ export class VtdGuest extends TableGuest<VtdGuestDriver> {
         await this.driver.invalidateIotlb('global');
         return;
       case 'structures':
-        await this.driver.invalidateContext('global');
-        await this.driver.invalidateIotlb('global');
+        await this.driver.invalidateAll();
         return;
       case 'requester':
         throw new Error('VT-d scenarios invalidate structures all at once');
@@ -121,28 +127,54 @@ export class VtdGuest extends TableGuest<VtdGuestDriver> {
   }
 
   protected override async special(step: GuestStep): Promise<string> {
-    if (step.do !== 'first-stage') return super.special(step);
-    await this.#turnToFirstStage(REQUESTERS[step.who]);
-    return 'done';
+    switch (step.do) {
+      case 'first-stage':
+        await this.#turnToFirstStage(REQUESTERS[step.who]);
+        return 'done';
+      case 'spoil':
+        await this.#editStructure(REQUESTERS[step.who], ({ structure, words }) => {
+          words[0]! |= structure === 'PASID-table entry' ? PASID_RESERVED : CONTEXT_RESERVED;
+        });
+        return 'done';
+      default:
+        return super.special(step);
+    }
+  }
+
+  /** A descriptor of 256 bits fits scalable mode only. */
+  protected override submit(words: readonly number[]): Completion {
+    this.driver.submit(words);
+    return this.driver.wait();
+  }
+
+  protected override recover(): Completion {
+    this.driver.recover();
   }
 
   /** Rewrites the PASID-table entry of requests without PASID (VT-d 9.6) and invalidates everything. */
   async #turnToFirstStage(requester: RequesterId): Promise<void> {
-    const { memory } = this.#parts;
-    const cursor = new PageCursor();
     const root = this.driver.allocatePage();
     const { PGTT, FSPM, FSPTPTR } = spec.PASID_TABLE_ENTRY.fields;
+    await this.#editStructure(requester, ({ words }) => {
+      spec.writeField(words, PGTT, spec.PGTT_FIRST_STAGE);
+      spec.writeField(words, FSPM, spec.FSPM_4_LEVEL);
+      spec.writeField(words, FSPTPTR, root);
+    });
+    await this.driver.invalidateAll();
+  }
+
+  /** Rewrites the entry that says how requests of `requester` are translated: the last on the way to its tables. */
+  async #editStructure(requester: RequesterId, edit: (entry: EditedStructure) => void): Promise<void> {
+    const { memory } = this.#parts;
+    const cursor = new PageCursor();
     const unit = VtdIommu.fromRegisters({ memory, bytes: await this.#dump() });
+    const last = this.#parts.mode === 'scalable' ? 'PASID-table entry' : 'context entry';
     lookupRequest(unit, requester, undefined, ({ structure, table, offset, words }) => {
-      if (structure !== 'PASID-table entry') return;
+      if (structure !== last) return;
       const edited = [...words];
-      spec.writeField(edited, PGTT, spec.PGTT_FIRST_STAGE);
-      spec.writeField(edited, FSPM, spec.FSPM_4_LEVEL);
-      spec.writeField(edited, FSPTPTR, root);
+      edit({ structure, words: edited });
       if (memory.locate(table, cursor, true)) cursor.words.set(edited, cursor.base + offset / 4);
     });
-    await this.driver.invalidateContext('global');
-    await this.driver.invalidateIotlb('global');
   }
 
   /** The registers that say where structures are. */
@@ -154,10 +186,6 @@ export class VtdGuest extends TableGuest<VtdGuestDriver> {
     }
     return new Uint8Array(dump.buffer);
   }
-}
-
-function refuseSilence(silent: boolean): void {
-  if (silent) throw new Error('a VT-d guest tells of every change of its structures');
 }
 
 function entryWords(page: number, flags: number): EntryWords {

@@ -33,6 +33,8 @@ export const vtd: ConformModel = {
     return ['-device', `intel-iommu,caching-mode=on,aw-bits=${awBits}${scalable}${firstStage}`];
   },
 
+  walkEvent: 'vtd_page_walk_level',
+
   inQemu(options, { memory, qtest }) {
     return {
       newGuest: async (allocator) => {

@@ -18,6 +18,12 @@ const TWO_PAGES: readonly Step[] = [
   { do: 'invalidate', what: 'requester', who: 'nic' },
 ];
 
+const RULE = {
+  section: 'AMD-Vi 2.4.3',
+  requires:
+    'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+};
+
 /** Tables that change, and commands that say so. */
 export const AMDVI_CHANGES: readonly Scenario[] = [
   {
@@ -41,9 +47,30 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R6',
       qemu: 'ends on an assertion: what is not mapped any more is larger than what was.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
+    },
+  },
+  {
+    id: 'amdvi-table-gone-whole',
+    model: 'amdvi',
+    title: 'a table with two pages is taken away, and all that it covered is invalidated',
+    steps: [
+      ...TWO_PAGES,
+      { do: 'entry', domain: 'd', level: 2, iova: '0x400000', is: 'nothing' },
+      {
+        do: 'invalidate',
+        what: 'pages',
+        domain: 'd',
+        iova: '0x400000',
+        size: '2M',
+        qemu: { ends: 'amdvi_notify_iommu: Assertion' },
+      },
+      { do: 'expect', ledger: { nic: [] } },
+    ],
+    finding: {
+      id: 'R6',
+      qemu: 'ends on an assertion: what is not mapped any more is larger than what was.',
+      ...RULE,
     },
   },
   {
@@ -64,9 +91,7 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R29',
       qemu: 'keeps the leaf that is no longer there and maps nothing.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
     },
   },
   {
@@ -79,13 +104,13 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
       { do: 'entry', domain: 'd', level: 1, iova: '0x405000', is: 'leaf', to: '0x100009000', access: 'rw' },
       { do: 'invalidate', what: 'domain', domain: 'd' },
       { do: 'expect', ledger: { nic: ['0x405000 4K -> 0x100009000 rw'] }, qemu: { ledger: { nic: [] } } },
+      { do: 'invalidate', what: 'domain', domain: 'd' },
+      { do: 'expect', ledger: { nic: ['0x405000 4K -> 0x100009000 rw'] } },
     ],
     finding: {
       id: 'R29',
       qemu: 'unmaps the leaf and does not map the page that took its place.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
     },
   },
   {
@@ -105,9 +130,7 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R29',
       qemu: 'keeps the pages that are no longer there.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
     },
   },
   {
@@ -130,9 +153,7 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R29',
       qemu: 'keeps the leaf that is no longer there.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
     },
   },
   {
@@ -151,9 +172,7 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R30',
       qemu: 'does nothing: the device may still write.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
     },
   },
   {
@@ -172,9 +191,7 @@ export const AMDVI_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R30',
       qemu: 'does nothing: the device still reaches the old page, which the guest may use for something else.',
-      section: 'AMD-Vi 2.4.3',
-      requires:
-        'the command invalidates every translation of the domain that has a page in the range, large ones as a whole; the tables are read anew.',
+      ...RULE,
     },
   },
   {

@@ -59,7 +59,7 @@ export const AMDVI_SIZES: readonly Scenario[] = [
     finding: {
       id: 'R5',
       qemu: 'the leaf fits neither of the two notifiers, one on each side of the interrupt range, and is not mapped at all.',
-      section: 'AMD-Vi 2.1.4.2',
+      section: 'AMD-Vi 2.1, interrupt address range',
       requires:
         'only requests to the interrupt address range are treated as interrupts; all others are translated.',
     },

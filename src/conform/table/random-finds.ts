@@ -26,7 +26,7 @@ export const RANDOM_FINDS: readonly Scenario[] = [
       },
     ],
     finding: {
-      id: 'R45',
+      id: 'R49',
       qemu: 'the replay to the second device records the change for both: the first never learns of it.',
       section: 'VT-d 6.5.2.3',
       requires: EVERY_DEVICE,
@@ -53,7 +53,7 @@ export const RANDOM_FINDS: readonly Scenario[] = [
       },
     ],
     finding: {
-      id: 'R45',
+      id: 'R49',
       qemu: 'the replay to the second device forgets what the first was sent: it keeps the page that is gone.',
       section: 'AMD-Vi 2.4.3',
       requires: EVERY_DEVICE,
@@ -76,7 +76,7 @@ export const RANDOM_FINDS: readonly Scenario[] = [
       { do: 'expect', ledger: { nic: [] } },
     ],
     finding: {
-      id: 'R46',
+      id: 'R50',
       qemu: 'ends on an assertion: the page, which no notifier covers, is still recorded, and smaller than the hole.',
       section: 'AMD-Vi 2.4.2',
       requires: 'after the command the IOMMU reads the device table entry anew.',
@@ -102,7 +102,7 @@ export const RANDOM_FINDS: readonly Scenario[] = [
       },
     ],
     finding: {
-      id: 'R47',
+      id: 'R51',
       qemu: 'looks at no device table entry: the device still reaches all of memory.',
       section: 'AMD-Vi 2.4.8',
       requires:

@@ -10,7 +10,7 @@ const ATTACHED: readonly Step[] = [
 const ALIGNED = {
   section: 'virtio 1.3, 5.13.6.5.2',
   requires:
-    'if virt_start, phys_start or virt_end + 1 is not aligned on the page granularity, the request is rejected with RANGE.',
+    'if virt_start, phys_start or virt_end + 1 is not aligned on the page granularity, the device should reject the request with RANGE.',
 };
 
 /** MAP and UNMAP. */
@@ -108,7 +108,7 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
       qemu: 'answers RANGE, and has removed the other mapping.',
       section: 'virtio 1.3, 5.13.6.6.2',
       requires:
-        'if the range would split a mapping, the request is rejected with RANGE and no mapping is removed.',
+        'if the range would split a mapping, the device should answer RANGE and should not remove any mapping.',
     },
   },
   {
@@ -156,6 +156,30 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
     finding: { id: 'R9', qemu: 'answers OK and sends a map that the host refuses.', ...ALIGNED },
   },
   {
+    id: 'virtio-map-unaligned-end',
+    model: 'virtio-iommu',
+    title: 'a MAP whose last page is a half',
+    steps: [
+      ...ATTACHED,
+      {
+        do: 'map',
+        domain: 'd',
+        iova: '0x1000',
+        size: '0x1800',
+        to: '0x100001000',
+        access: 'rw',
+        answer: 'RANGE',
+        qemu: { answer: 'done' },
+      },
+      {
+        do: 'expect',
+        ledger: { nic: [] },
+        qemu: { ledger: { nic: ['0x1000 4K -> 0x100001000 rw'] } },
+      },
+    ],
+    finding: { id: 'R9', qemu: 'answers OK, and the half page is a map that the host refuses.', ...ALIGNED },
+  },
+  {
     id: 'virtio-map-hole',
     model: 'virtio-iommu',
     title: 'a MAP to an address without RAM is mapped into no host',
@@ -184,7 +208,7 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
       id: 'R10',
       qemu: 'answers OK and maps nothing, not even the page that is RAM.',
       section: 'virtio 1.3, 5.13.6.5',
-      requires: 'the device creates a mapping for the range; what of it is RAM can be reached.',
+      requires: 'after the request succeeds, endpoints of the domain can access memory in the range.',
     },
   },
   {
@@ -213,7 +237,8 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
       id: 'R33',
       qemu: 'answers OK and maps it.',
       section: 'virtio 1.3, 5.13.6',
-      requires: 'a request whose virtual addresses lie outside of input_range fails with RANGE.',
+      requires:
+        'a MAP request to addresses outside of input_range fails; RANGE stands for parameters that are out of range.',
     },
   },
   {
@@ -254,7 +279,7 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
       id: 'R34',
       qemu: 'answers OK and maps it.',
       section: 'virtio 1.3, 5.13.6.8.1.2',
-      requires: 'the device rejects MAP requests that overlap a RESV_MEM region.',
+      requires: 'the device should reject a MAP request that overlaps a RESV_MEM region.',
     },
   },
   {
@@ -303,8 +328,9 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
     finding: {
       id: 'R21',
       qemu: 'answers OK, prints the refusal, and goes on: guest and host disagree.',
-      section: 'virtio 1.3, 5.13.6',
-      requires: 'NOMEM: the device does not have the resources to carry the request out.',
+      section: 'virtio 1.3, 5.13.6.5',
+      requires:
+        'after the request succeeds, all endpoints of the domain can access memory in the range; NOMEM stands for insufficient resources.',
     },
   },
   {
@@ -337,8 +363,9 @@ export const VIRTIO_MAPPINGS: readonly Scenario[] = [
     finding: {
       id: 'R21',
       qemu: 'answers OK, prints the refusal, and goes on: the devices of one domain reach different memory.',
-      section: 'virtio 1.3, 5.13.6',
-      requires: 'NOMEM: the device does not have the resources to carry the request out.',
+      section: 'virtio 1.3, 5.13.6.5',
+      requires:
+        'after the request succeeds, all endpoints of the domain can access memory in the range; NOMEM stands for insufficient resources.',
     },
   },
 ];

@@ -45,10 +45,12 @@ export const VTD_CHANGES: readonly Scenario[] = [
           messages: { nic: { maps: 0, unmaps: 0 } },
         },
       },
+      { do: 'invalidate', what: 'structures' },
+      { do: 'expect', ledger: { nic: ['0x405000 4K -> 0x100009000 rw'] } },
     ],
     finding: {
       id: 'R3',
-      qemu: 'unmaps 4 KiB of the 2 MiB, which no host does, and maps the page over the old leaf, which stays for good.',
+      qemu: 'unmaps 4 KiB of the 2 MiB, which no host does, and maps the page over the old leaf, which stays until the guest invalidates context entries.',
       ...SPLIT_RULE,
     },
   },
@@ -253,7 +255,7 @@ export const VTD_CHANGES: readonly Scenario[] = [
     finding: {
       id: 'R23',
       qemu: 'unmaps everything in 28 pieces and maps it anew: DMA that is under way meanwhile fails.',
-      section: 'VT-d 6.5.1.1',
+      section: 'VT-d 6.5.2.1',
       requires: 'an invalidation makes hardware look at the structures again; what they say has not changed.',
     },
   },

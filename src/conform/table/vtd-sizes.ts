@@ -42,7 +42,8 @@ export const VTD_SIZES: readonly Scenario[] = [
   {
     id: 'vtd-leaf-1g',
     model: 'vtd',
-    title: 'a leaf of 1 GiB at 0x80000000 is one mapping (R4)',
+    title: 'a leaf of 1 GiB at 0x80000000 is one mapping',
+    watched: 'R4',
     steps: [
       { do: 'domain', name: 'd' },
       { do: 'attach', who: 'nic', domain: 'd' },

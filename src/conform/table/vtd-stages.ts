@@ -160,26 +160,6 @@ export const VTD_STAGES: readonly Scenario[] = [
     ],
   },
   {
-    id: 'vtd-replay-many',
-    model: 'vtd',
-    title: 'a device is plugged onto 512 neighbouring pages: as many maps, no unmaps, nothing merged (R12)',
-    steps: [
-      { do: 'domain', name: 'd' },
-      { do: 'attach', who: 'nic', domain: 'd' },
-      {
-        do: 'map',
-        domain: 'd',
-        iova: '0x100000000',
-        size: '2M',
-        to: '0x100000000',
-        access: 'rw',
-        leaf: '4K',
-      },
-      { do: 'plug', who: 'nic' },
-      { do: 'expect', messages: { nic: { maps: 512, unmaps: 0 } } },
-    ],
-  },
-  {
     id: 'vtd-full-at-plug',
     model: 'vtd',
     title: 'a device is plugged whose host announces room for two of three mappings',

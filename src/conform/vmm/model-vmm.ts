@@ -3,13 +3,14 @@ import type { GuestIommu } from '../../iommu/index.ts';
 import { guestMemory, Machine, type PluggedDevice } from '../../machine/index.ts';
 import { type AddressSpace, dmaRead, dmaWrite, PAGES_END, SparseRamBlock } from '../../memory/index.ts';
 import type { PciBus } from '../../pci/index.ts';
-import { type HostIommu, MemoryHostIommu, PlugRefusedError } from '../../vfio/index.ts';
+import { type HostIommu, type HostStrictness, MemoryHostIommu, PlugRefusedError } from '../../vfio/index.ts';
 import type { GuestSide } from '../guest-side.ts';
 import type { ConformModel, ModelInProcess } from '../model.ts';
 import { REQUESTERS } from '../requesters.ts';
 import type { MachineOptions, Messages, SinkLimits, Slot } from '../scenario.ts';
 import { ledgerLine, pagesOfText } from '../text.ts';
 import { MACHINE_RAM, type Vmm } from '../vmm.ts';
+import { SlowHost } from './slow-host.ts';
 
 /** A host as a machine sees it, and what it holds; the two are one unless something stands between them. */
 export interface ConformHost {
@@ -27,6 +28,9 @@ interface Plugged {
   told: { readonly map: number; readonly unmap: number };
 }
 
+/** Entries of a table. */
+const TABLE_ENTRIES = 512;
+
 const NO_MESSAGES = { map: 0, unmap: 0 };
 
 /** A machine of our own: an IOMMU model, PCI slots, hosts in memory. */
@@ -41,8 +45,7 @@ export class ModelVmm implements Vmm {
   readonly #places: Readonly<Record<Slot, { readonly bus: PciBus; readonly device: number }>>;
   readonly #plugged: Map<Slot, Plugged> = new Map();
 
-  /** Hosts are in memory and never fail, unless `newHost` makes others. */
-  constructor(model: ConformModel, options: MachineOptions, newHost: NewHost = memoryHost) {
+  constructor(model: ConformModel, options: MachineOptions, newHost: NewHost) {
     this.#newHost = newHost;
     const ram = [MACHINE_RAM.low, MACHINE_RAM.high];
     const { memory } = guestMemory(
@@ -120,6 +123,12 @@ export class ModelVmm implements Vmm {
     return { maps: map - told.map, unmaps: unmap - told.unmap };
   }
 
+  /** Tables are read whole, so that entries tell how many they were. */
+  tables(slot: Slot): Promise<number> {
+    const { report } = this.#at(slot).device;
+    return Promise.resolve(Math.floor(report.entriesRead / TABLE_ENTRIES));
+  }
+
   dma(access: 'r' | 'w', iova: bigint): Promise<void> {
     const transfer = access === 'r' ? dmaRead : dmaWrite;
     transfer(this.#edu, iova, new Uint8Array(4));
@@ -145,12 +154,15 @@ export class ModelVmm implements Vmm {
   }
 }
 
-/** A host in memory with these limits. */
-export function memoryHost(_slot: Slot, limits: SinkLimits): ConformHost {
-  const host = new MemoryHostIommu({
-    strictness: limits.unmap === 'exact' ? 'vfio-user' : 'type1',
-    maxMappings: limits.maxMappings ?? PAGES_END,
-    apertures: [{ start: 0, end: limits.end === undefined ? PAGES_END : pagesOfText(limits.end) }],
-  });
-  return { host, holds: host };
+/** Hosts in memory that are as strict as `strictness`, unless a plug asks for exact unmaps. */
+export function memoryHosts(strictness: HostStrictness): NewHost {
+  return (_slot, limits) => {
+    const holds = new MemoryHostIommu({
+      strictness: limits.unmap === 'exact' ? 'vfio-user' : strictness,
+      maxMappings: limits.maxMappings ?? PAGES_END,
+      apertures: [{ start: 0, end: limits.end === undefined ? PAGES_END : pagesOfText(limits.end) }],
+    });
+    const { delay = 0 } = limits;
+    return { host: delay > 0 ? new SlowHost(holds, delay) : holds, holds };
+  };
 }

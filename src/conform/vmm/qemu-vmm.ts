@@ -21,6 +21,7 @@ import { REQUESTERS } from '../requesters.ts';
 import type { MachineOptions, Messages, SinkLimits, Slot } from '../scenario.ts';
 import { ledgerLine, pagesOfText, parseLedgerLine } from '../text.ts';
 import { MACHINE_RAM, type Vmm } from '../vmm.ts';
+import { WalkTrace } from './walk-trace.ts';
 
 const PAGE_BYTES = 4096;
 /** Releases from this on end by themselves when whoever started them does. */
@@ -70,6 +71,16 @@ export interface QemuSinks {
   readonly front?: (socket: string) => Promise<string>;
 }
 
+/** What makes up a machine that has been started. */
+interface QemuParts {
+  readonly qemu: QemuProcess;
+  readonly ram: MappedFile;
+  /** For sockets and the trace; removed at the end. */
+  readonly folder: string;
+  readonly walks: WalkTrace | undefined;
+  readonly sinks: QemuSinks;
+}
+
 /** A QEMU without a guest: ours drives its IOMMU over qtest, and devices of ours are plugged into it. */
 export class QemuVmm implements Vmm {
   readonly memory: AddressSpace;
@@ -83,20 +94,20 @@ export class QemuVmm implements Vmm {
   readonly #ram: MappedFile;
   readonly #pci: PciConfig;
   readonly #model: ModelInQemu;
-  readonly #folder: string = mkdtempSync(join(tmpdir(), 'viommu-conform-'));
+  readonly #folder: string;
+  readonly #walks: WalkTrace | undefined;
   readonly #sinks: Map<Slot, VfioUserSink> = new Map();
   readonly #reached: QemuSinks;
+  /** Tables read during each plug. */
+  readonly #tables: Map<Slot, number> = new Map();
 
-  private constructor(
-    qemu: QemuProcess,
-    ram: MappedFile,
-    model: ConformModel,
-    options: MachineOptions,
-    sinks: QemuSinks,
-  ) {
+  private constructor(parts: QemuParts, model: ConformModel, options: MachineOptions) {
+    const { qemu, ram, folder, walks, sinks } = parts;
     this.#qemu = qemu;
     this.#reached = sinks;
     this.#ram = ram;
+    this.#folder = folder;
+    this.#walks = walks;
     this.memory = sharedGuestMemory(ram);
     this.#pci = new PciConfig(qemu.qtest);
     this.#model = model.inQemu(options, { memory: this.memory, qtest: qemu.qtest, pci: this.#pci });
@@ -111,16 +122,21 @@ export class QemuVmm implements Vmm {
   ): Promise<QemuVmm> {
     const iommu = model.qemuArguments(options, build);
     if (typeof iommu === 'string') throw new NotSupported(iommu);
-    const qemu = await startQemu(build, iommu);
+    const folder = mkdtempSync(join(tmpdir(), 'viommu-conform-'));
+    const { walkEvent } = model;
+    const walks = walkEvent === undefined ? undefined : new WalkTrace(walkEvent, join(folder, 'walks'));
+    let qemu: QemuProcess | undefined;
     let ram: MappedFile | undefined;
     try {
+      qemu = await startQemu(build, [...iommu, ...(walks?.args ?? [])]);
       ram = mapFile(qemu.ramFile);
-      const vmm = new QemuVmm(qemu, ram, model, options, sinks);
+      const vmm = new QemuVmm({ qemu, ram, folder, walks, sinks }, model, options);
       await vmm.#setUpPci();
       return vmm;
     } catch (error) {
       ram?.close();
-      await qemu.kill();
+      await qemu?.kill();
+      rmSync(folder, { recursive: true, force: true });
       throw error;
     }
   }
@@ -157,6 +173,7 @@ export class QemuVmm implements Vmm {
     });
     this.#sinks.set(slot, sink);
     const path = (await this.#reached.front?.(sink.socket)) ?? sink.socket;
+    const before = this.#walks?.tables ?? 0;
     try {
       await this.#alive(() =>
         this.#qemu.qmp.execute('device_add', {
@@ -167,6 +184,8 @@ export class QemuVmm implements Vmm {
           'x-msg-timeout': SINK_TIMEOUT,
         }),
       );
+      const after = this.#walks?.tables;
+      if (after !== undefined) this.#tables.set(slot, after - before);
       return 'done';
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
@@ -213,6 +232,12 @@ export class QemuVmm implements Vmm {
     const { maps, unmaps } = sink.counts;
     sink.takeEvents();
     return { maps, unmaps };
+  }
+
+  tables(slot: Slot): Promise<number> {
+    const tables = this.#tables.get(slot);
+    if (tables !== undefined) return Promise.resolve(tables);
+    return Promise.reject(new NotSupported('this QEMU does not write the trace events of its table walks'));
   }
 
   async dma(access: 'r' | 'w', iova: bigint): Promise<void> {

@@ -126,6 +126,12 @@ export class DeviceTable {
     });
   }
 
+  /** The eight words of an entry. */
+  read(requester: RequesterId): number[] {
+    const { page, index } = this.#required(requester);
+    return this.#pages.read(page, index, spec.DEVICE_TABLE_ENTRY_WORDS);
+  }
+
   /** Writes an entry of any content, eight words. */
   write(requester: RequesterId, words: readonly number[]): void {
     const { page, index } = this.#required(requester);

@@ -243,6 +243,11 @@ export class AmdviGuestDriver extends GuestDriver<Running> {
     this.#unit.restartEventLog();
   }
 
+  /** The eight words of `requester`'s entry, of whatever content. */
+  readDeviceTableEntry(requester: RequesterId): number[] {
+    return this.running.table.read(requester);
+  }
+
   /** Writes any eight words as the device table entry of `requester`; the unit is not told. */
   writeDeviceTableEntry(requester: RequesterId, words: readonly number[]): void {
     this.running.table.write(requester, words);

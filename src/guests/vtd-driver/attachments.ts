@@ -6,6 +6,12 @@ import { type Completion, inOrder } from '../driver/steps.ts';
 import type { DriverInvalidator } from './invalidator.ts';
 import { PASID_LIMIT, type RemappingStructures } from './structures.ts';
 
+/** How a structure is changed. */
+export interface StructureOptions {
+  /** The unit is not told; false when left out. */
+  readonly silent?: boolean;
+}
+
 /** Attachments of requesters, as the structures in memory say them. See {@link VtdGuestDriver} for the operations. */
 export class DriverAttachments {
   readonly #structures: RemappingStructures;
@@ -32,7 +38,12 @@ export class DriverAttachments {
     throw new GuestDriverError('attachment', `${name} is attached to no domain; attach it first`);
   }
 
-  attach(requester: RequesterId, domain: GuestDomain, pasid: number): Completion {
+  attach(
+    requester: RequesterId,
+    domain: GuestDomain,
+    pasid: number,
+    { silent = false }: StructureOptions,
+  ): Completion {
     const structures = this.#structures;
     const invalidator = this.#invalidator;
     if (pasid < 0 || pasid >= PASID_LIMIT || (pasid > 0 && !invalidator.capability.PASID)) {
@@ -46,32 +57,35 @@ export class DriverAttachments {
     const translation = { domain: domain.id, tables: domain.tables };
     if (!structures.scalable) {
       structures.set(requester, pasid, translation);
-      return invalidator.post(invalidator.contextArrival(requester, domain.id));
+      return silent ? undefined : invalidator.post(invalidator.contextArrival(requester, domain.id));
     }
     const newContext = structures.prepareContext(requester, pasid > 0);
     structures.set(requester, pasid, translation);
+    if (silent) return;
     return invalidator.post([
       ...(newContext ? invalidator.contextArrival(requester, 0) : []),
       ...invalidator.pasidArrival(domain.id, pasid),
     ]);
   }
 
-  detach(requester: RequesterId, pasid: number): Completion {
+  detach(requester: RequesterId, pasid: number, { silent = false }: StructureOptions): Completion {
     const { id } = this.get(requester, pasid);
     this.#structures.clear(requester, pasid);
-    return this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
+    return silent ? undefined : this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
   }
 
-  switch(requester: RequesterId, domain: GuestDomain, pasid: number): Completion {
+  switch(requester: RequesterId, domain: GuestDomain, pasid: number, options: StructureOptions): Completion {
     if (!this.#structures.scalable) {
       return inOrder(
-        () => this.detach(requester, pasid),
-        () => this.attach(requester, domain, pasid),
+        () => this.detach(requester, pasid, options),
+        () => this.attach(requester, domain, pasid, options),
       );
     }
     const { id } = this.get(requester, pasid);
     this.#structures.set(requester, pasid, { domain: domain.id, tables: domain.tables });
-    return this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
+    return options.silent === true
+      ? undefined
+      : this.#invalidator.post(this.#invalidator.departure(requester, pasid, id));
   }
 
   /** Throws GuestDriverError `attachment` when a requester without PASID still uses `domain`. */

@@ -102,11 +102,6 @@ export function waitWithStatus(page: number, word: number, status: number): Desc
   return words;
 }
 
-/** A wait that tells nobody: what takes the place of a descriptor that the unit refused. */
-export function silentWait(): Descriptor {
-  return descriptor(spec.TYPE_INV_WAIT_DSC);
-}
-
 function descriptor(type: number): number[] {
   return [type, 0, 0, 0];
 }

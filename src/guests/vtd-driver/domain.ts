@@ -3,7 +3,10 @@ import { spec } from '../../models/vtd/index.ts';
 import type { DomainRules } from '../driver/domain.ts';
 import type { GuestTableFormat } from '../driver/table-format.ts';
 
-/** Identifier that Linux gives the pass-through domain. 0 stands for entries that were not present (VT-d 6.1). */
+/** Stands for entries that were not present (VT-d 6.1): no domain has this identifier. */
+export const NO_DOMAIN = 0;
+
+/** Identifier that Linux gives the pass-through domain. */
 export const PASS_THROUGH_DOMAIN = 1;
 
 /** Rules for the domains of a unit. */

@@ -22,15 +22,9 @@ import { GuestDriver, type GuestDriverOptions, type RunningMapper } from '../dri
 import { DriverMapper } from '../driver/mapper.ts';
 import type { DriverQueue } from '../driver/queue.ts';
 import { type Completion, inOrder } from '../driver/steps.ts';
-import { DriverAttachments } from './attachments.ts';
-import {
-  type ContextScope,
-  contextInvalidation,
-  type Descriptor,
-  type IotlbScope,
-  silentWait,
-} from './descriptors.ts';
-import { PASS_THROUGH_DOMAIN, vtdDomainRules } from './domain.ts';
+import { DriverAttachments, type StructureOptions } from './attachments.ts';
+import { type ContextScope, contextInvalidation, type Descriptor, type IotlbScope } from './descriptors.ts';
+import { NO_DOMAIN, PASS_THROUGH_DOMAIN, vtdDomainRules } from './domain.ts';
 import { DriverInvalidator } from './invalidator.ts';
 import { RemappingStructures } from './structures.ts';
 import { SecondStageTableFormat } from './table-format.ts';
@@ -142,21 +136,31 @@ export class VtdGuestDriver extends GuestDriver<Running> {
   }
 
   /** Lets `requester` (with `pasid`, in scalable mode) use `domain`. GuestDriverError `attachment` when it uses one already. */
-  attachDevice(requester: RequesterId, domain: GuestDomain, pasid = 0): Completion {
-    return this.running.attachments.attach(requester, domain, pasid);
+  attachDevice(
+    requester: RequesterId,
+    domain: GuestDomain,
+    pasid = 0,
+    options: StructureOptions = {},
+  ): Completion {
+    return this.running.attachments.attach(requester, domain, pasid, options);
   }
 
   /** Takes `requester`'s tables away. GuestDriverError `attachment` when it has none. */
-  detachDevice(requester: RequesterId, pasid = 0): Completion {
-    return this.running.attachments.detach(requester, pasid);
+  detachDevice(requester: RequesterId, pasid = 0, options: StructureOptions = {}): Completion {
+    return this.running.attachments.detach(requester, pasid, options);
   }
 
   /**
    * Gives `requester` other tables: in scalable mode by rewriting its entry in place, in legacy mode by taking the old
    * ones away first, as Linux does. GuestDriverError `attachment` when it has none.
    */
-  switchDomain(requester: RequesterId, domain: GuestDomain, pasid = 0): Completion {
-    return this.running.attachments.switch(requester, domain, pasid);
+  switchDomain(
+    requester: RequesterId,
+    domain: GuestDomain,
+    pasid = 0,
+    options: StructureOptions = {},
+  ): Completion {
+    return this.running.attachments.switch(requester, domain, pasid, options);
   }
 
   /**
@@ -184,6 +188,12 @@ export class VtdGuestDriver extends GuestDriver<Running> {
     return invalidator.post([invalidator.iotlb(scope)]);
   }
 
+  /** Invalidates everything: the context cache, in scalable mode the PASID cache, and the IOTLB. */
+  invalidateAll(): Completion {
+    const { invalidator } = this.running;
+    return invalidator.post(invalidator.everything());
+  }
+
   /** Puts a descriptor of any content into the queue, without a wait. */
   submit(descriptor: Descriptor): void {
     this.running.invalidator.queue.submit(descriptor);
@@ -196,7 +206,8 @@ export class VtdGuestDriver extends GuestDriver<Running> {
 
   /** After a `queue-error`: replaces the descriptor that the unit refused by a harmless one and lets the unit go on. */
   recover(): void {
-    this.running.invalidator.queue.replaceHead(silentWait());
+    const { invalidator } = this.running;
+    invalidator.queue.replaceHead(invalidator.iotlb({ domain: NO_DOMAIN }));
     this.#unit.queuePort.clearError();
   }
 

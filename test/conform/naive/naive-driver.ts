@@ -59,6 +59,10 @@ export class NaiveDriver implements ScenarioDriver {
     return undefined;
   }
 
+  tables(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   faults(): Promise<undefined> {
     return Promise.resolve(undefined);
   }

@@ -30,6 +30,8 @@ export class TableIommu implements NaiveIommu {
   /** Domain of each requester, as the structures in memory say. */
   readonly #attached: Map<string, string> = new Map();
   readonly #firstStage: Set<string> = new Set();
+  /** Requesters whose structures are no good: they reach nothing. */
+  readonly #spoilt: Set<string> = new Set();
   readonly #followers: Map<Slot, Follower> = new Map();
   #translating = true;
 
@@ -39,7 +41,7 @@ export class TableIommu implements NaiveIommu {
 
   plug(slot: Slot, host: NaiveHost): boolean {
     if (this.#firstStage.has(requesterOf(slot))) return false;
-    const domain = this.#attached.get(requesterOf(slot));
+    const domain = this.#domainOf(slot);
     if (!host.canFollow(EVERYTHING, this.#desired(domain))) return false;
     host.follow(EVERYTHING, this.#desired(domain));
     this.#followers.set(slot, { host, domain });
@@ -58,6 +60,7 @@ export class TableIommu implements NaiveIommu {
     this.#domains.clear();
     this.#attached.clear();
     this.#firstStage.clear();
+    this.#spoilt.clear();
     this.#translate(false);
   }
 
@@ -97,6 +100,12 @@ export class TableIommu implements NaiveIommu {
       case 'first-stage':
         this.#firstStage.add(requesterOf(step.who));
         break;
+      case 'spoil':
+        this.#spoilt.add(requesterOf(step.who));
+        break;
+      case 'request':
+        // Scenarios put into queues what no unit takes.
+        return 'refused';
       default:
         throw new NotSupported(`an IOMMU with tables has no step '${step.do}'`);
     }
@@ -111,6 +120,7 @@ export class TableIommu implements NaiveIommu {
       throw new Error(`${step.who} cannot be ${step.do}ed`);
     if (entered === undefined) this.#attached.delete(requester);
     else this.#attached.set(requester, entered);
+    this.#spoilt.delete(requester);
     if (step.tell === false) return;
     this.#learn((slot) => requesterOf(slot) === requester);
     if (left !== undefined) this.#followPages(left, EVERYTHING);
@@ -155,7 +165,7 @@ export class TableIommu implements NaiveIommu {
   #learn(concerns: (slot: Slot) => boolean): void {
     for (const [slot, follower] of this.#followers) {
       if (!concerns(slot)) continue;
-      follower.domain = this.#attached.get(requesterOf(slot));
+      follower.domain = this.#domainOf(slot);
       follower.host.follow(EVERYTHING, this.#desired(follower.domain));
     }
   }
@@ -164,6 +174,12 @@ export class TableIommu implements NaiveIommu {
     for (const follower of this.#followers.values()) {
       if (follower.domain === domain) follower.host.follow(range, this.#desired(domain));
     }
+  }
+
+  /** What a look at the structures comes to. */
+  #domainOf(slot: Slot): string | undefined {
+    const requester = requesterOf(slot);
+    return this.#spoilt.has(requester) ? undefined : this.#attached.get(requester);
   }
 
   #desired(domain: string | undefined): readonly Leaf[] {

@@ -15,6 +15,8 @@ import { requestOf, type VirtioRequest } from './virtio-request.ts';
 
 const MAP_FLAGS = { r: 1, w: 2, rw: 3 } as const;
 
+const NO_ANSWER = 'no status, 0 bytes used';
+
 /** virtio-iommu: requests change mappings, and are answered when the hosts hold the same. */
 export class VirtioIommu implements NaiveIommu {
   readonly #bootBypass: boolean;
@@ -66,6 +68,13 @@ export class VirtioIommu implements NaiveIommu {
       case 'restart':
         this.#restart();
         return 'done';
+      case 'probe':
+        return 'MSI 0xfee00000 1M';
+      case 'request':
+        // Without a tail there is no room for an answer.
+        return step.tail !== undefined && step.tail < 4
+          ? NO_ANSWER
+          : this.#request(requestOf(step.bytes), false);
       default:
         return this.#request(this.#requestOf(step), false);
     }
@@ -77,7 +86,7 @@ export class VirtioIommu implements NaiveIommu {
 
   /** Nothing has changed when it is refused: because a host says so, or because one cannot hold it. */
   #request(request: VirtioRequest | undefined, refused: boolean): string {
-    if (request === undefined) return 'no status, 0 bytes used';
+    if (request === undefined) return NO_ANSWER;
     const before = this.#domains.copy();
     const status = this.#domains.take(request);
     const refusable = request.do === 'map' || request.do === 'attach';
@@ -106,8 +115,6 @@ export class VirtioIommu implements NaiveIommu {
       }
       case 'unmap':
         return { do: 'unmap', domain: this.#named(step.domain).id, ...bytesOf(step) };
-      case 'request':
-        return requestOf(step.bytes);
       default:
         throw new NotSupported(`a virtio-iommu has no step '${step.do}'`);
     }

@@ -81,13 +81,13 @@ export const AMDVI_DEPARTURES: readonly KnownDeparture[] = [
       state.isPlugged(step.who),
   },
   {
-    finding: 'R45',
+    finding: 'R49',
     model: 'amdvi',
     why: 'no second device of a requester is plugged while tables have changed untold: the first would not learn of it',
     excludes: plugsSecondUntold,
   },
   {
-    finding: 'R46',
+    finding: 'R50',
     model: 'amdvi',
     why: 'no page of the interrupt range is mapped: QEMU would end on an assertion when the device has left the tables',
     excludes: (step) => {
@@ -96,7 +96,7 @@ export const AMDVI_DEPARTURES: readonly KnownDeparture[] = [
     },
   },
   {
-    finding: 'R47',
+    finding: 'R51',
     model: 'amdvi',
     why: 'who is attached in silence is not compared until its own entry is invalidated: INVALIDATE_IOMMU_ALL does not do',
     disturbs: (step, slot, state) =>

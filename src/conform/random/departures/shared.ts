@@ -38,7 +38,7 @@ export function hasInterrupts(range: Pages): boolean {
   return overlap(range, INTERRUPTS);
 }
 
-/** R45: a second device of a requester is plugged while the tables have changed and the IOMMU was not told. */
+/** R49: a second device of a requester is plugged while the tables have changed and the IOMMU was not told. */
 export function plugsSecondUntold(step: ActionStep, state: GuestState): boolean {
   return step.do === 'plug' && state.isPlugged(step.who) && state.untoldTo(step.who) !== 'nothing';
 }

@@ -40,7 +40,7 @@ export const VTD_DEPARTURES: readonly KnownDeparture[] = [
     excludes: (step) => step.do === 'entry' && step.is === 'raw',
   },
   {
-    finding: 'R45',
+    finding: 'R49',
     model: 'vtd',
     why: 'no second device of a requester is plugged while tables have changed untold: the first would not learn of it',
     excludes: plugsSecondUntold,

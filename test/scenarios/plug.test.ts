@@ -1,4 +1,4 @@
-/** What QEMU 11.1.3 was seen to do when a device is plugged, as scenarios: docs/qemu.md has the table. @module */
+/** What a plug says and does beyond what the scenario table looks at; docs/conformance.md has what QEMU does. @module */
 import { describe, expect, test } from 'vitest';
 import { Access } from '../../src/memory/index.ts';
 import { spec } from '../../src/models/vtd/index.ts';
@@ -9,9 +9,6 @@ import { RecordingHost } from './recording-host.ts';
 import { HIGH, NIC, ScenarioMachine } from './scenario-machine.ts';
 
 const STRICTNESSES: readonly HostStrictness[] = ['type1', 'iommufd', 'vfio-user'];
-const EVERYWHERE = (['legacy', 'scalable'] as const).flatMap((mode) =>
-  STRICTNESSES.map((strictness) => ({ mode, strictness })),
-);
 
 /** Rewrites the PASID-table entry of the device and tells the unit. */
 async function turnTo(machine: ScenarioMachine, pgtt: number, domain: number): Promise<void> {
@@ -25,27 +22,22 @@ async function turnTo(machine: ScenarioMachine, pgtt: number, domain: number): P
   await machine.driver.invalidateIotlb({ domain });
 }
 
-describe.each(EVERYWHERE)('a device is plugged onto N neighbouring pages ($mode, $strictness)', (at) => {
-  test.each([1, 512, 4096, 60_000])(
-    'R12: %i maps in ascending order, no unmap, nothing merged',
-    async (n) => {
-      const machine = new ScenarioMachine({ mode: at.mode });
-      const domain = machine.nicDomain();
-      const host = new RecordingHost({ strictness: at.strictness });
-      await machine.driver.map(domain, 0x10_0000, n, HIGH, Access.ReadWrite, { leafPages: 1 });
+describe.each(STRICTNESSES)('a device is plugged onto 4,096 neighbouring pages (%s)', (strictness) => {
+  test('R12: maps in ascending order, and nothing else', async () => {
+    const machine = new ScenarioMachine();
+    const domain = machine.nicDomain();
+    const host = new RecordingHost({ strictness });
+    await machine.driver.map(domain, 0x10_0000, 4096, HIGH, Access.ReadWrite, { leafPages: 1 });
 
-      const { report } = await machine.machine.plug(machine.nicPlace, host);
+    const { report } = await machine.machine.plug(machine.nicPlace, host);
 
-      const expected = Array.from(
-        { length: n },
-        (_, i) => `map ${(0x10_0000 + i).toString(16)}+1>${(HIGH + i).toString(16)} rw`,
-      );
-      expect(host.take()).toEqual(expected);
-      expect(host.messages).toMatchObject({ map: n, unmap: 0 });
-      expect(host.size).toBe(n);
-      expect(report.replayed).toBe(n);
-    },
-  );
+    const expected = Array.from(
+      { length: 4096 },
+      (_, i) => `map ${(0x10_0000 + i).toString(16)}+1>${(HIGH + i).toString(16)} rw`,
+    );
+    expect(host.take()).toEqual(expected);
+    expect(report.replayed).toBe(4096);
+  });
 });
 
 describe('a device is plugged into a host that is slow', () => {
@@ -66,23 +58,6 @@ describe('a device is plugged into a host that is slow', () => {
     expect(before).toEqual({ plugged: false, held: 0 });
     expect(inner.size).toBe(10_000);
     expect(inner.find(0x10_0000 + 9_999)).toMatchObject({ target: HIGH + 9_999 });
-  });
-});
-
-describe('the tables hold 100,000 leaves above 4 GiB and none below', () => {
-  test('R17: the plug reads every entry once, however many sections the device sees', async () => {
-    const machine = new ScenarioMachine();
-    const domain = machine.nicDomain();
-    await machine.driver.map(domain, 0x10_0000, 100_000, HIGH, Access.ReadWrite, { leafPages: 1 });
-    const host = new MemoryHostIommu({ strictness: 'type1', maxMappings: 100_000 });
-
-    const { report } = await machine.machine.plug(machine.nicPlace, host);
-
-    const lastTables = Math.ceil(100_000 / 512);
-    expect(report.replayed).toBe(100_000);
-    expect(report.entriesRead).toBeGreaterThanOrEqual(lastTables * 512);
-    // Beside the last level: one table of each other level, and once more the entries on the lower side.
-    expect(report.entriesRead).toBeLessThan(lastTables * 512 + 4 * 512);
   });
 });
 
@@ -164,41 +139,3 @@ describe.each(STRICTNESSES)('a guest on first-stage tables, caching mode on (%s)
     expect(host.held).toEqual(['400+1>100000 rw', '401+1>100001 rw', '402+1>100002 rw']);
   });
 });
-
-describe.each(EVERYWHERE)(
-  'R19: a device is plugged under a table entry that exists ($mode, $strictness)',
-  (at) => {
-    async function pluggedUnderEntry() {
-      const machine = new ScenarioMachine({ mode: at.mode });
-      const domain = machine.nicDomain();
-      const host = new RecordingHost({ strictness: at.strictness });
-      await machine.driver.map(domain, 0x400, 0x200, HIGH + 0x400, Access.ReadWrite, { leafPages: 0x200 });
-      await machine.machine.plug(machine.nicPlace, host);
-      host.take();
-      return { machine, domain, host };
-    }
-
-    test('the entry is cleared and invalidated: the mapping goes', async () => {
-      const { machine, host } = await pluggedUnderEntry();
-
-      await machine.driver.detachDevice(NIC);
-
-      expect(host.take()).toEqual(['unmap 400+200']);
-      expect(host.size).toBe(0);
-    });
-
-    test('the entry is rewritten twice: each time the mappings of the old domain give way to those of the new', async () => {
-      const { machine, domain, host } = await pluggedUnderEntry();
-      const other = machine.driver.createDomain({ levels: 4 });
-      await machine.driver.map(other, 0x9000, 1, HIGH, Access.ReadWrite);
-
-      await machine.driver.switchDomain(NIC, other);
-      const first = host.take();
-      await machine.driver.switchDomain(NIC, domain);
-
-      const there = (HIGH + 0x400).toString(16);
-      expect(first).toEqual(['unmap 400+200', `map 9000+1>${HIGH.toString(16)} rw`]);
-      expect(host.take()).toEqual(['unmap 9000+1', `map 400+200>${there} rw`]);
-    });
-  },
-);
