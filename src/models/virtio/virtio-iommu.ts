@@ -118,6 +118,8 @@ export class VirtioIommu implements GuestIommu, TranslationState {
   systemReset(): void {
     this.#bypass = this.#settings.bootBypass;
     this.device.writeStatus(0);
+    // A reset that was under way already may have looked at `bypass` before.
+    this.#sequencer.request(this.#renewal);
   }
 
   #newDevice({ memory, observer }: VirtioIommuOptions): VirtioDevice {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { dmaRead, dmaWrite } from '../../../src/memory/index.ts';
 import { spec } from '../../../src/models/virtio/index.ts';
 import { MemoryHostIommu } from '../../../src/vfio/index.ts';
+import { DelayedHostIommu } from '../../vfio/delayed-host.ts';
 import { held } from '../../vfio/world.ts';
 import { attach, detach, Guest, map } from './guest.ts';
 
@@ -87,6 +88,22 @@ describe('bypass by configuration (5.13.6)', () => {
     guest.iommu.systemReset();
 
     expect([afterReset, bypassOf(guest)]).toEqual([0, 1]);
+  });
+
+  test('is restored by a system reset that comes while a reset of the device waits for a host', async () => {
+    const guest = Guest.started();
+    const inner = new MemoryHostIommu({ strictness: 'vfio-user' });
+    const host = new DelayedHostIommu(inner, { answers: 'later' });
+    await guest.plug(8, host);
+    setBypass(guest, 0);
+    await guest.done(attach(1, 8));
+    await guest.done(map(1, 0x20, 1, 0x30));
+    guest.iommu.device.writeStatus(0);
+
+    guest.iommu.systemReset();
+    await guest.iommu.settled();
+
+    expect([bypassOf(guest), held(inner)]).toEqual([1, ALL_OF_RAM]);
   });
 
   test('an attached endpoint is not in bypass mode, and is again when it is detached', async () => {
