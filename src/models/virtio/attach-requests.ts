@@ -1,5 +1,4 @@
 import { formatRequesterId } from '../../iommu/index.ts';
-import { ALL_PAGES } from '../../memory/index.ts';
 import { Domain } from './domain-table.ts';
 import { observeRefused, type Outcome, type RequestParts } from './request-parts.ts';
 import * as spec from './spec/index.ts';
@@ -31,7 +30,6 @@ export class AttachRequests {
     };
     trial.open(concerned);
     move(domain);
-    spaces.dropped(concerned, ALL_PAGES);
     trial.add({
       spaces: concerned,
       range: undefined,
@@ -61,7 +59,6 @@ export class AttachRequests {
     const concerned = spaces.ofEndpoint(endpoint);
     table.move(endpoint, undefined);
     spaces.refresh(concerned);
-    spaces.dropped(concerned, ALL_PAGES);
     trial.touch(concerned);
     return { status: spec.S_OK };
   }

@@ -44,6 +44,7 @@ export class EndpointSpace {
   refresh(): void {
     this.#show();
     this.region.invalidate(ALL_PAGES);
+    this.region.invalidateDeviceIotlb(ALL_PAGES, 0);
   }
 
   /** Ends the ties to memory; no listener may be left. */
