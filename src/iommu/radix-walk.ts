@@ -161,13 +161,14 @@ class RadixWalk {
         return this.#report.mayGoOn(iova);
       case EntryKind.Table: {
         const access = entry.access & allowed;
-        const goesOn = access === 0 || this.enter(entry.nextLevel, entry.page, iova, access);
+        if (access === 0) return this.#passOver(iova);
+        const goesOn = this.enter(entry.nextLevel, entry.page, iova, access);
         entry.kind = EntryKind.Table;
         return goesOn;
       }
       case EntryKind.Leaf: {
         const access = entry.access & allowed;
-        if (access === 0) return true;
+        if (access === 0) return this.#passOver(iova);
         const batch = this.#batch;
         const start = Math.floor(iova / entry.pages) * entry.pages;
         // A leaf of several entries that the entries before it do not repeat: only what is left of it, or leaves overlap.
@@ -178,6 +179,12 @@ class RadixWalk {
         return this.#flush();
       }
     }
+  }
+
+  /** An entry that was decoded for nothing. */
+  #passOver(iova: number): boolean {
+    this.#report.withoutAccess++;
+    return this.#report.mayGoOn(iova);
   }
 
   #flush(): boolean {

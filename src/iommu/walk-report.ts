@@ -5,7 +5,7 @@ import type { TranslationFault } from '../memory/index.ts';
 export interface WalkBudget {
   /** Table entries that may be read. */
   readonly entries: number;
-  /** Leaves that may be visited, and faults that may be met, together. */
+  /** Leaves that may be visited, faults that may be met, and entries without access that may be passed over, together. */
   readonly leaves: number;
 }
 
@@ -34,6 +34,8 @@ export class WalkReport {
   /** Faults met; the first sixteen are in `faults`. */
   faultCount = 0;
   readonly faults: WalkFault[] = [];
+  /** Entries passed over because no access is allowed through them, other than leaves of their level's regular size. */
+  withoutAccess = 0;
   /** First page that was not looked at because the budget was used up. */
   cutAt: number | undefined;
 
@@ -46,9 +48,9 @@ export class WalkReport {
     if (this.faults.length < FAULTS_LISTED) this.faults.push({ iova, pages, fault });
   }
 
-  /** Whether faults have left any of the budget; if not, the walk is cut at page `iova`. */
+  /** Whether what was met has left any of the budget; if not, the walk is cut at page `iova`. */
   mayGoOn(iova: number): boolean {
-    if (this.leaves + this.faultCount <= this.budget.leaves) return true;
+    if (this.leaves + this.faultCount + this.withoutAccess <= this.budget.leaves) return true;
     this.cutAt = iova;
     return false;
   }

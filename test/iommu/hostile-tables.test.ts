@@ -3,7 +3,7 @@ import { DEFAULT_WALK_BUDGET, translateRadix, walkRadix, WalkReport } from '../.
 import { ALL_PAGES } from '../../src/memory/index.ts';
 import { collectWalk } from '../support/collect-walk.ts';
 import { spanOf, type TableWriter } from '../support/table-writer.ts';
-import { P, PS, R, W } from '../support/test-format.ts';
+import { CONT, P, PS, R, W } from '../support/test-format.ts';
 import { tableWorld } from '../support/table-world.ts';
 
 /** Makes all entries of `table` point at `page`. */
@@ -67,6 +67,21 @@ describe('tables that multiply one table', () => {
 
     expect(finished).toBe(false);
     expect(report.entries).toBeLessThanOrEqual(DEFAULT_WALK_BUDGET.entries + 512);
+  });
+
+  it.each([
+    ['tables', P, 512],
+    ['leaves of sixteen entries', P | PS | CONT, 16 * 512],
+  ])('are cut by the budget of leaves where they lead to %s without access', (_what, entry, pages) => {
+    const { tables, covered } = tableWorld(3);
+    const second = tables.allocateTable();
+    fill(tables, tables.root, second);
+    for (let i = 0; i < 512; i++) tables.setEntry(second, i, entry);
+
+    const { leaves, report } = collectWalk(tables, covered, { entries: 2 ** 28, leaves: 1000 });
+
+    expect(leaves).toEqual([]);
+    expect(report.cutAt).toBe(1000 * pages);
   });
 
   it('share one budget over the walks of one report', () => {
