@@ -1,4 +1,4 @@
-import type { Attempt, AttemptRefusal, PageRange } from '../memory/index.ts';
+import { type Attempt, type AttemptRefusal, hull, type PageRange } from '../memory/index.ts';
 import { formatRefusal, type Refusal } from './refusal.ts';
 import type { SectionMapper } from './section-mapper.ts';
 
@@ -38,8 +38,4 @@ export class ContainerAttempt implements Attempt {
     this.#ended = true;
     this.#over(this.#missing);
   }
-}
-
-function hull(a: PageRange, b: PageRange): PageRange {
-  return { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
 }
