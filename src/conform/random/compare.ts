@@ -22,7 +22,7 @@ export interface CompareOptions extends StepContext {
 export interface SideBySide {
   /** Steps that both took. */
   readonly taken: number;
-  /** Hosts' ledgers that were compared. */
+  /** How often something was compared: what a host holds, or what faults a DMA access led to. */
   readonly compared: number;
   /** The first difference, after which nothing more was done. */
   readonly difference?: RandomDifference;
@@ -35,8 +35,8 @@ export interface RandomDifference extends Difference {
 }
 
 /**
- * Takes the steps on both drivers, and holds `driver` against `reference`: every answer, and what all hosts hold. That
- * `driver` ends is a difference, too. Rejects as `ScenarioDriver.take` does otherwise.
+ * Takes the steps on both drivers, and holds `driver` against `reference`: every answer, the faults of every DMA access,
+ * and what all hosts hold. That `driver` ends is a difference, too. Rejects as `ScenarioDriver.take` does otherwise.
  */
 export async function sideBySide(
   options: CompareOptions,
@@ -56,6 +56,15 @@ export async function sideBySide(
     if (found !== undefined) return { taken: index, compared, difference: found };
     if (step.do === 'plug' && expected === 'done') plugged.add(step.who);
     if (step.do === 'unplug') plugged.delete(step.who);
+    if (step.do === 'dma') {
+      // eslint-disable-next-line no-await-in-loop
+      const faults = await faultsOf(rules, reference, driver);
+      if (faults !== undefined && rules.shows('edu') && rules.state.untoldTo('edu') === 'nothing') {
+        if (!same(faults.expected, faults.seen))
+          return { taken: index + 1, compared, difference: { step: index, what: 'faults', ...faults } };
+        compared++;
+      }
+    }
     for (const slot of plugged) {
       const untold = rules.state.untoldTo(slot);
       if (untold === 'structures' || (untold === 'tables' && options.when === 'told')) continue;
@@ -80,12 +89,25 @@ export function scenarioOf(
   const slot = /^ledger of (.+)$/.exec(what)?.[1];
   if (slot !== undefined)
     taken.push({ do: 'expect', ledger: { [slot]: asked }, qemu: { ledger: { [slot]: seen } } });
+  else if (what === 'faults') taken.push({ do: 'expect', faults: expected, qemu: { faults: seen } });
   else if (last !== undefined) {
     const answer = expected.join();
     const qemu = what === 'end' ? { ends: seen.join() } : { answer: seen.join() };
     taken.splice(-1, 1, { ...last, ...(what === 'end' || answer === 'done' ? {} : { answer }), qemu });
   }
   return { id: 'random', model, title: what, ...(machine === undefined ? {} : { machine }), steps: taken };
+}
+
+/** What both say of faults since they were last asked, as far as it is compared; undefined when one of them knows none. */
+async function faultsOf(
+  rules: ComparableSteps,
+  reference: ScenarioDriver,
+  driver: ScenarioDriver,
+): Promise<Pick<RandomDifference, 'asked' | 'expected' | 'seen'> | undefined> {
+  const [wanted, seen] = [await reference.faults(), await driver.faults()];
+  if (wanted === undefined || seen === undefined) return undefined;
+  const expected = wanted.map((fault) => rules.blurred(fault));
+  return { asked: expected, expected, seen: seen.map((fault) => rules.blurred(fault)) };
 }
 
 async function answersDiffer(

@@ -20,7 +20,8 @@ export type StepKind =
   | 'plug'
   | 'limited-plug'
   | 'reset'
-  | 'bypass';
+  | 'bypass'
+  | 'dma';
 
 /** What to generate. */
 export interface RandomOptions extends StepContext {
@@ -47,10 +48,12 @@ const WEIGHTS: readonly (readonly [kind: StepKind, weight: number])[] = [
   ['limited-plug', 1],
   ['reset', 1],
   ['bypass', 1],
+  ['dma', 3],
 ];
 
 const DOMAINS = ['a', 'b', 'c'] as const;
 const SLOTS: readonly Slot[] = ['nic', 'disk', 'pci1', 'pci2'];
+const REQUESTERS: readonly Requester[] = [...SLOTS, 'edu'];
 const ACCESSES: readonly AccessText[] = ['rw', 'rw', 'r', 'w'];
 const LARGE = 512;
 /** Pages of a leaf that stands in several entries (AMD-Vi 2.2.3). */
@@ -176,6 +179,8 @@ class Proposer {
         return { do: prng.oneIn(8) ? 'reset' : 'boot' };
       case 'bypass':
         return prng.oneIn(4) ? { do: 'restart' } : { do: 'bypass', on: prng.oneIn(2) };
+      case 'dma':
+        return { do: 'dma', access: prng.pick(['r', 'w'] as const), iova: pageText(this.#page()) };
     }
   }
 
@@ -189,7 +194,7 @@ class Proposer {
   }
 
   #move(domain: string, told: { readonly tell?: false }): ActionStep {
-    const who: Requester = this.#prng.pick(SLOTS);
+    const who = this.#prng.pick(REQUESTERS);
     if (this.#state.domainOf(who) === undefined) return { do: 'attach', who, domain, ...told };
     return this.#prng.oneIn(3) ? { do: 'detach', who, ...told } : { do: 'switch', who, domain, ...told };
   }

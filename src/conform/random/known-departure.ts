@@ -1,4 +1,4 @@
-import type { MachineOptions, ScenarioModel, Slot } from '../scenario.ts';
+import type { MachineOptions, Requester, ScenarioModel } from '../scenario.ts';
 import { type ActionStep, type GuestState } from './guest-state.ts';
 import { StepRules } from './step-rules.ts';
 
@@ -17,10 +17,12 @@ export interface KnownDeparture {
   /** A step that is not taken. */
   readonly excludes?: (step: ActionStep, state: GuestState) => boolean;
   /** What is not compared as long as things are so. */
-  readonly hides?: (slot: Slot, state: GuestState) => boolean;
-  /** From such a step on `slot` is not compared until one that settles it. */
-  readonly disturbs?: (step: ActionStep, slot: Slot, state: GuestState) => boolean;
-  readonly settles?: (step: ActionStep, slot: Slot, state: GuestState) => boolean;
+  readonly hides?: (who: Requester, state: GuestState) => boolean;
+  /** From such a step on `who` is not compared until one that settles it. */
+  readonly disturbs?: (step: ActionStep, who: Requester, state: GuestState) => boolean;
+  readonly settles?: (step: ActionStep, who: Requester, state: GuestState) => boolean;
+  /** What of a fault, as `faults` of a scenario has it, is compared. */
+  readonly blurs?: (fault: string) => string;
   /** What a guest does right after, to settle it. */
   readonly remedy?: (step: ActionStep, state: GuestState) => readonly ActionStep[];
 }
@@ -33,13 +35,13 @@ export interface StepContext {
   readonly departures?: readonly KnownDeparture[];
 }
 
-const SLOTS: readonly Slot[] = ['nic', 'disk', 'pci1', 'pci2'];
+const REQUESTERS: readonly Requester[] = ['nic', 'disk', 'pci1', 'pci2', 'edu'];
 
-/** Steps that keep clear of known departures, and slots that they let one compare. */
+/** Steps that keep clear of known departures, and requesters that they let one compare. */
 export class ComparableSteps {
   readonly #rules: StepRules;
   readonly #departures: readonly KnownDeparture[];
-  readonly #disturbed: Map<KnownDeparture, Set<Slot>> = new Map();
+  readonly #disturbed: Map<KnownDeparture, Set<Requester>> = new Map();
 
   constructor({ model, machine, departures = [] }: StepContext) {
     this.#rules = new StepRules(model);
@@ -65,11 +67,11 @@ export class ComparableSteps {
     for (const departure of this.#departures) {
       const { disturbs, settles } = departure;
       if (disturbs === undefined) continue;
-      const slots = this.#disturbed.get(departure) ?? new Set();
-      this.#disturbed.set(departure, slots);
-      for (const slot of SLOTS) {
-        if (disturbs(step, slot, this.state)) slots.add(slot);
-        else if (isGone(step, slot) || settles?.(step, slot, this.state) === true) slots.delete(slot);
+      const disturbed = this.#disturbed.get(departure) ?? new Set();
+      this.#disturbed.set(departure, disturbed);
+      for (const who of REQUESTERS) {
+        if (disturbs(step, who, this.state)) disturbed.add(who);
+        else if (isGone(step, who) || settles?.(step, who, this.state) === true) disturbed.delete(who);
       }
     }
   }
@@ -79,17 +81,22 @@ export class ComparableSteps {
     return this.#departures.flatMap(({ remedy }) => remedy?.(step, this.state) ?? []);
   }
 
-  /** Whether nothing that is known is in the way of comparing what the host at `slot` holds. */
-  shows(slot: Slot): boolean {
+  /** Whether nothing that is known is in the way of comparing what `who` can reach. */
+  shows(who: Requester): boolean {
     return this.#departures.every(
       (departure) =>
-        departure.hides?.(slot, this.state) !== true && this.#disturbed.get(departure)?.has(slot) !== true,
+        departure.hides?.(who, this.state) !== true && this.#disturbed.get(departure)?.has(who) !== true,
     );
+  }
+
+  /** What of a fault is compared. */
+  blurred(fault: string): string {
+    return this.#departures.reduce((text, { blurs }) => blurs?.(text) ?? text, fault);
   }
 }
 
-function isGone(step: ActionStep, slot: Slot): boolean {
-  return step.do === 'unplug' && step.who === slot;
+function isGone(step: ActionStep, who: Requester): boolean {
+  return step.do === 'unplug' && step.who === who;
 }
 
 /** Those of `steps` that can be taken, one after the other. */

@@ -3,8 +3,9 @@ import type { FaultGuest } from './fault-run.ts';
 
 const STEPS = 30;
 /** What hosts with limits hold in between decides what they hold ever after, so nothing may be left open. */
-const LIMITED = new Set(['silent-move'] as const);
-const UNLIMITED = new Set(['limited-plug'] as const);
+const LIMITED = new Set(['silent-move', 'dma'] as const);
+/** Faults of accesses would take the one register in which the guest reads that a device was cut off. */
+const UNLIMITED = new Set(['limited-plug', 'dma'] as const);
 const BEYOND_INTERRUPTS = { aroundInterrupts: false, when: 'followed' } as const;
 
 /** Guests of all models whose devices' hosts fail. */

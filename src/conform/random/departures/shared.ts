@@ -42,3 +42,17 @@ export function hasInterrupts(range: Pages): boolean {
 export function plugsSecondUntold(step: ActionStep, state: GuestState): boolean {
   return step.do === 'plug' && state.isPlugged(step.who) && state.untoldTo(step.who) !== 'nothing';
 }
+
+/** An access of a device to the interrupt range is no DMA. */
+export function accessesInterrupts(step: ActionStep): boolean {
+  if (step.do !== 'dma') return false;
+  const start = pagesOfText(step.iova);
+  return hasInterrupts({ start, end: start + 1 });
+}
+
+/** The invalidation of a page that was accessed. */
+export function forgetsAccessed(step: ActionStep, state: GuestState): readonly ActionStep[] {
+  const domain = state.domainOf('edu');
+  if (step.do !== 'dma' || domain === undefined || state.tablesOf(domain) === undefined) return [];
+  return [{ do: 'invalidate', what: 'pages', domain, iova: step.iova, size: '4K' }];
+}

@@ -1,9 +1,17 @@
 import { type ActionStep, type GuestState, requesterOf, type StepOf } from '../guest-state.ts';
 import { span } from '../known-tables.ts';
 import type { KnownDeparture } from '../known-departure.ts';
-import { crossesInterrupts, entryRange, heldIn, newLeaves, plugsSecondUntold } from './shared.ts';
+import {
+  accessesInterrupts,
+  crossesInterrupts,
+  entryRange,
+  forgetsAccessed,
+  heldIn,
+  newLeaves,
+  plugsSecondUntold,
+} from './shared.ts';
 
-/** Of QEMU's VT-d. R1, R23 and R25 are about messages and faults, which are not compared. */
+/** Of QEMU's VT-d. R1 and R23 are about messages, which are not compared. */
 export const VTD_DEPARTURES: readonly KnownDeparture[] = [
   {
     finding: 'R3',
@@ -28,7 +36,7 @@ export const VTD_DEPARTURES: readonly KnownDeparture[] = [
     model: 'vtd',
     mode: 'scalable',
     why: 'a switch or detach is followed by an invalidation of all structures, until which a plugged device stays where it was',
-    disturbs: (step, slot) => leaves(step) && requesterOf(step.who) === requesterOf(slot),
+    disturbs: (step, who) => leaves(step) && requesterOf(step.who) === requesterOf(who) && who !== 'edu',
     settles: (step) => step.do === 'invalidate' && step.what === 'structures',
     remedy: (step, state) =>
       leaves(step) && state.isPlugged(step.who) ? [{ do: 'invalidate', what: 'structures' }] : [],
@@ -40,10 +48,36 @@ export const VTD_DEPARTURES: readonly KnownDeparture[] = [
     excludes: (step) => step.do === 'entry' && step.is === 'raw',
   },
   {
+    finding: 'R25',
+    model: 'vtd',
+    why: 'a page that was accessed is invalidated: what the IOTLB says is not allowed is blocked and not recorded',
+    remedy: forgetsAccessed,
+  },
+  {
+    finding: 'none',
+    model: 'vtd',
+    why: 'nothing is read from or written to the interrupt range: what is there is no matter of the IOMMU',
+    excludes: accessesInterrupts,
+  },
+  {
     finding: 'R49',
     model: 'vtd',
     why: 'no second device of a requester is plugged while tables have changed untold: the first would not learn of it',
     excludes: plugsSecondUntold,
+  },
+  {
+    finding: 'R48',
+    model: 'vtd',
+    mode: 'scalable',
+    why: 'of conditions it is compared which structure they are about: those of legacy mode are recorded',
+    blurs: (fault) => fault.replace(/ [LS](RT|CT)\./, ' $1.').replace(/ (LGN|SGN|SSS)\.\d+$/, ' tables'),
+  },
+  {
+    finding: 'R49',
+    model: 'vtd',
+    mode: 'scalable',
+    why: 'of a PASID-table entry that is not present it is not compared that it is not: its fields are looked at first',
+    blurs: (fault) => fault.replace(/ SPT\.[24]$/, ' SPT'),
   },
 ];
 
