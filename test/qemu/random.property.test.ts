@@ -36,7 +36,7 @@ function build(): QemuBuild {
 /** The smallest scenario in which `seed` comes to a difference. */
 async function foundBy(
   seed: number,
-  { model, machine }: RandomMachine,
+  { name, model, machine }: RandomMachine,
   sinks: QemuSinks,
 ): Promise<string | undefined> {
   const driver = qemuStarter(build(), sinks);
@@ -46,12 +46,13 @@ async function foundBy(
     { reference: startModel, driver },
     TRIES,
   );
-  return scenario && literalText(scenario);
+  const again = `npm run soak -- --machine ${name} --seed ${seed} --seeds 1 --steps ${STEPS}`;
+  return scenario && `${literalText(scenario)}\n${again}`;
 }
 
 async function expectNothingFound(machine: RandomMachine, sinks: QemuSinks): Promise<void> {
   await fc.assert(
-    fc.asyncProperty(fc.noShrink(fc.integer()), async (seed) => {
+    fc.asyncProperty(fc.noShrink(fc.nat()), async (seed) => {
       expect(await foundBy(seed, machine, sinks)).toBeUndefined();
     }),
     { numRuns: RUNS },

@@ -140,6 +140,8 @@ class Proposer {
   propose(): ActionStep | undefined {
     const prng = this.#prng;
     const domain = prng.pick(DOMAINS);
+    // Little is to be seen while nothing is translated.
+    if (!this.#state.translating && prng.oneIn(8)) return { do: 'translation', on: true };
     switch (prng.weighted(this.#weights)) {
       case 'domain':
         return this.#domain(domain);
@@ -170,7 +172,7 @@ class Proposer {
       case 'invalidate-all':
         return this.#invalidateAll(domain);
       case 'translation':
-        return { do: 'translation', on: prng.oneIn(2) };
+        return { do: 'translation', on: !this.#state.translating };
       case 'plug':
         return { do: prng.pick(['plug', 'plug', 'unplug'] as const), who: prng.pick(SLOTS) };
       case 'limited-plug':

@@ -63,7 +63,7 @@ export class NaiveDriver implements ScenarioDriver {
     return Promise.resolve(undefined);
   }
 
-  faults(): Promise<undefined> {
+  faults(): Promise<readonly string[] | undefined> {
     return Promise.resolve(undefined);
   }
 
