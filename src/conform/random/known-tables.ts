@@ -42,6 +42,16 @@ export class KnownTables {
     return [...this.#leaves, ...this.#stale].filter((leaf) => overlap(leaf, range));
   }
 
+  /** Whether hosts may still hold a leaf where there is a smaller one now, or a table. */
+  get isSplit(): boolean {
+    const smaller = [...this.#leaves, ...this.#empty];
+    return this.#stale.some((leaf) =>
+      smaller.some(
+        ({ start, end, level }) => overlap({ start, end }, leaf) && span(level) < leaf.end - leaf.start,
+      ),
+    );
+  }
+
   /** The IOMMU is told that `range` has changed, or anything. */
   tell(range?: Pages): void {
     const stays = (place: Pages): boolean => range !== undefined && !inside(place, range);

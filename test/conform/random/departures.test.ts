@@ -75,27 +75,36 @@ describe('departures', () => {
 describe('R3', () => {
   const VTD = { model: 'vtd' } as const;
 
-  test('a large leaf gives way to a smaller one only when it is gone and told of', () => {
-    const gone = after(VTD, [...LARGE_LEAF, CLEARED]);
-    const told = after(VTD, [...LARGE_LEAF, CLEARED, { do: 'invalidate', what: 'domain', domain: 'd' }]);
+  const structures = { do: 'invalidate', what: 'structures' } as const;
 
-    expect([gone.allows(SMALL_LEAF), told.allows(SMALL_LEAF)]).toEqual([false, true]);
+  test('what takes the place of a large leaf is compared when all structures were invalidated, which is next', () => {
+    const rules = after(VTD, [...LARGE_LEAF, CLEARED, SMALL_LEAF]);
+    const before = rules.shows('nic');
+    const remedies = rules.remedies(SMALL_LEAF);
+
+    rules.take(structures);
+
+    expect([before, rules.shows('nic')]).toEqual([false, true]);
+    expect(remedies).toEqual([structures]);
   });
 
-  test('smaller leaves give way to a large one', () => {
-    const rules = after(VTD, [{ do: 'domain', name: 'd' }, SMALL_LEAF]);
+  test('a leaf that is gone and told of is nothing special', () => {
+    const told: ActionStep = { do: 'invalidate', what: 'domain', domain: 'd' };
 
-    expect(
-      rules.allows({
-        do: 'entry',
-        domain: 'd',
-        level: 2,
-        iova: '0x400000',
-        is: 'leaf',
-        to: '0x100400000',
-        access: 'r',
-      }),
-    ).toBe(true);
+    const rules = after(VTD, [...LARGE_LEAF, CLEARED, told, SMALL_LEAF]);
+
+    expect(rules.shows('nic')).toBe(true);
+  });
+
+  test('a large leaf takes the place of smaller ones', () => {
+    const rules = after(VTD, [
+      ...LARGE_LEAF.slice(0, 2),
+      SMALL_LEAF,
+      { do: 'plug', who: 'nic' },
+      { do: 'entry', domain: 'd', level: 2, iova: '0x400000', is: 'leaf', to: '0x100400000', access: 'r' },
+    ]);
+
+    expect(rules.shows('nic')).toBe(true);
   });
 });
 
@@ -128,12 +137,20 @@ describe('R26', () => {
   });
 });
 
-test('R30: leaves are rewritten in place only where nobody follows them', () => {
-  const remap: ActionStep = { do: 'remap', domain: 'd', iova: '0x400000', size: '2M', access: 'r' };
-  const followed = after({ model: 'amdvi' }, LARGE_LEAF);
-  const alone = after({ model: 'amdvi' }, LARGE_LEAF.slice(0, -1));
+test('R30: whose leaves were rewritten in place is compared when it was attached again, which is next', () => {
+  const remap = { do: 'remap', domain: 'd', iova: '0x400000', size: '2M', access: 'r' } as const;
+  const rules = after({ model: 'amdvi' }, [...LARGE_LEAF, invalidate('nic')]);
+  rules.take(remap);
+  const before = rules.shows('nic');
+  const remedies = rules.remedies(remap);
 
-  expect([followed.allows(remap), alone.allows(remap)]).toEqual([false, true]);
+  for (const step of remedies) rules.take(step);
+
+  expect([before, rules.shows('nic')]).toEqual([false, true]);
+  expect(remedies).toEqual([
+    { do: 'detach', who: 'nic' },
+    { do: 'attach', who: 'nic', domain: 'd' },
+  ]);
 });
 
 test('R11: an UNMAP may split the only mapping that it touches, and no other', () => {

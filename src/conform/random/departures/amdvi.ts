@@ -63,14 +63,16 @@ export const AMDVI_DEPARTURES: readonly KnownDeparture[] = [
   {
     finding: 'R29',
     model: 'amdvi',
-    why: 'nothing is mapped in tables that hosts follow where they may still hold something of another size',
+    why: 'nothing is mapped in tables that hosts follow where they may still hold something else: it would stay',
     excludes: (step, state) => replaces(step, state),
   },
   {
     finding: 'R30',
     model: 'amdvi',
-    why: 'leaves that hosts follow are not rewritten in place: no change of access or target is seen',
-    excludes: (step, state) => step.do === 'remap' && state.isFollowed(step.domain),
+    why: 'a device whose leaves were rewritten in place is detached and attached again: no change of access or target is seen',
+    disturbs: (step, who, state) => step.do === 'remap' && state.domainOf(who) === step.domain,
+    settles: (step, who, state) => entersTables(step, who, state),
+    remedy: (step, state) => (step.do === 'remap' ? reattached(step.domain, state) : []),
   },
   {
     finding: 'R31',
@@ -152,4 +154,25 @@ function replaces(step: ActionStep, state: GuestState): boolean {
 
 function invalidatesEntry(step: ActionStep, who: Requester): boolean {
   return step.do === 'invalidate' && step.what === 'requester' && requesterOf(step.who) === requesterOf(who);
+}
+
+/** R27: devices come to tables from elsewhere only, and then all of the tables is looked at. */
+function entersTables(step: ActionStep, who: Requester, state: GuestState): boolean {
+  return (
+    (step.do === 'attach' || step.do === 'switch') &&
+    requesterOf(step.who) === requesterOf(who) &&
+    state.tablesOf(step.domain) !== undefined &&
+    state.untoldTo(who) !== 'structures'
+  );
+}
+
+function reattached(domain: string, state: GuestState): readonly ActionStep[] {
+  const inside = state.plugged.filter((slot) => state.domainOf(slot) === domain);
+  const each = inside.filter(
+    (slot, i) => inside.findIndex((one) => requesterOf(one) === requesterOf(slot)) === i,
+  );
+  return each.flatMap((who): ActionStep[] => [
+    { do: 'detach', who },
+    { do: 'attach', who, domain },
+  ]);
 }

@@ -1,23 +1,18 @@
+import type { Requester } from '../../scenario.ts';
 import { type ActionStep, type GuestState, requesterOf, type StepOf } from '../guest-state.ts';
-import { span } from '../known-tables.ts';
 import type { KnownDeparture } from '../known-departure.ts';
-import {
-  accessesInterrupts,
-  crossesInterrupts,
-  entryRange,
-  forgetsAccessed,
-  heldIn,
-  newLeaves,
-  plugsSecondUntold,
-} from './shared.ts';
+import { accessesInterrupts, crossesInterrupts, forgetsAccessed, plugsSecondUntold } from './shared.ts';
 
 /** Of QEMU's VT-d. R1 and R23 are about messages, which are not compared. */
 export const VTD_DEPARTURES: readonly KnownDeparture[] = [
   {
     finding: 'R3',
     model: 'vtd',
-    why: 'no smaller leaf, and no table, takes the place of a large leaf that hosts may still hold: it would stay',
-    excludes: (step, state) => splits(step, state),
+    why: 'a large leaf that hosts may still hold gives way to a smaller one, or a table, only with an invalidation of all structures',
+    disturbs: (_step, who, state) => isSplitFor(who, state),
+    settles: (step) => step.do === 'invalidate' && step.what === 'structures',
+    remedy: (_step, state) =>
+      state.plugged.some((slot) => isSplitFor(slot, state)) ? [{ do: 'invalidate', what: 'structures' }] : [],
   },
   {
     finding: 'R5',
@@ -81,14 +76,8 @@ export const VTD_DEPARTURES: readonly KnownDeparture[] = [
   },
 ];
 
-function splits(step: ActionStep, state: GuestState): boolean {
-  if (step.do === 'entry' && step.is === 'table')
-    return heldIn(state, step.domain, entryRange(step)).some(
-      ({ start, end }) => end - start > span(step.level - 1),
-    );
-  const written = newLeaves(step);
-  if (written === undefined || !('domain' in step)) return false;
-  return heldIn(state, step.domain, written.range).some(({ start, end }) => end - start > written.leafPages);
+function isSplitFor(who: Requester, state: GuestState): boolean {
+  return state.tablesOf(state.domainOf(who))?.isSplit === true;
 }
 
 /** Whether a requester leaves its domain. */
