@@ -56,16 +56,17 @@ export class FaultJudge {
   }
 
   /**
-   * The guest has its answer: no host holds what is withdrawn, none lacks what is mapped, and none was given anything
-   * that was neither before nor is now.
+   * The guest has its answer: no host holds what is withdrawn, none lacks what is mapped, and that of a device that is cut
+   * off holds nothing. With `refused` false, none was given anything that was neither before nor is now.
    */
-  answered(plugged: ReadonlySet<Slot>, certain: boolean): void {
+  answered(plugged: ReadonlySet<Slot>, refused: boolean): void {
     this.#noViolation();
-    if (!certain) return;
     for (const slot of plugged) {
-      if (this.#concerned(slot)) continue;
+      const { kind } = this.#machine.container(slot).state;
+      if (kind === 'quarantined' && !this.#machine.host(slot).lost) this.#empty(slot);
+      if (kind !== 'attached' || this.#reference.host(slot).isCutOff || this.#mayBeLost(slot)) continue;
       this.#equal(slot);
-      this.#onlyKnown(slot);
+      if (!refused) this.#onlyKnown(slot);
     }
   }
 
@@ -145,13 +146,9 @@ export class FaultJudge {
     this.#machine.end();
   }
 
-  /** Whether what a host does now is open: it fails, or has not been released since it did. */
-  #concerned(slot: Slot): boolean {
-    return (
-      this.#machine.container(slot).state.kind !== 'attached' ||
-      this.#reference.host(slot).isCutOff ||
-      this.faults.some((fault) => fault.slot === slot)
-    );
+  /** Whether the host failed so that what it holds is open. */
+  #mayBeLost(slot: Slot): boolean {
+    return this.faults.some((fault) => fault.slot === slot && losesHost(fault));
   }
 
   #equal(slot: Slot): void {

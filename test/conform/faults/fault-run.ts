@@ -134,7 +134,7 @@ class FaultRun {
       this.#cutOff.delete(step.who);
       judge.unplugged(step.who);
     }
-    judge.answered(this.#plugged, this.#comparable && hasAnswer(step) && !REFUSED.has(seen));
+    if (this.#comparable && hasAnswer(step)) judge.answered(this.#plugged, REFUSED.has(seen));
     await this.#settle(step);
     if (step.do === 'plug' && seen === 'refused') await this.#refusedPlug(step);
   }
@@ -216,7 +216,7 @@ class FaultRun {
     else judge.same('release', fits ? 'done' : 'refused', seen);
     if (seen === 'done') this.#cutOff.delete(slot);
     else this.#cutOff.set(slot, 0);
-    judge.answered(this.#plugged, true);
+    judge.answered(this.#plugged, false);
     await this.#settle(undefined);
     if (again && seen === 'refused') await this.#release(slot);
   }
