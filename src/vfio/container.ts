@@ -1,16 +1,15 @@
-import { IommuRegion, type Mapping } from '../iommu/index.ts';
-import {
-  type AddressSpace,
-  type Attempt,
-  type MemoryListener,
-  type MemorySection,
-  type Observer,
-  type PageRange,
-  RamRegion,
-  TranslatingRegion,
+import type { Mapping } from '../iommu/index.ts';
+import type {
+  AddressSpace,
+  Attempt,
+  MemoryListener,
+  MemorySection,
+  Observer,
+  PageRange,
 } from '../memory/index.ts';
 import { type AttachReport, attachReport } from './attach-report.ts';
 import { ContainerAttempt } from './container-attempt.ts';
+import { ContainerSections } from './container-sections.ts';
 import {
   describeLost,
   describeNotReopened,
@@ -20,9 +19,7 @@ import {
 } from './describe-failure.ts';
 import type { HostIommu, HostRefusal } from './host-iommu.ts';
 import { HostQueue } from './host-queue.ts';
-import { IommuSection } from './iommu-section.ts';
 import { LimitGuard } from './limit-guard.ts';
-import { RamSection } from './ram-section.ts';
 import { PlugRefusedError, type Quarantine, type Refusal } from './refusal.ts';
 import type { MapperContext, SectionMapper } from './section-mapper.ts';
 import { SectionReporter } from './section-reporter.ts';
@@ -62,8 +59,7 @@ export class VfioContainer implements MemoryListener {
   readonly #context: MapperContext & { guard: LimitGuard };
   readonly #reporter: SectionReporter;
   readonly #onQuarantine: ((quarantine: Quarantine) => void) | undefined;
-  /** The sections that the address space shows and a host can hold, by first page. */
-  readonly #sections: Map<number, SectionMapper> = new Map();
+  readonly #sections: ContainerSections;
   #phase: Phase = 'detached';
   /** Why nothing may be mapped; the first reason counts, unless the host is lost after it. */
   #failure: Refusal | undefined;
@@ -90,6 +86,7 @@ export class VfioContainer implements MemoryListener {
       failed: (refusal, mapper) => this.#sectionFailed(refusal, mapper),
       barrier: () => this.barrier(),
     };
+    this.#sections = new ContainerSections(this.#context);
   }
 
   /** Where the container is. A quarantined device stays so while its release is under way. */
@@ -101,7 +98,7 @@ export class VfioContainer implements MemoryListener {
 
   /** What the host should hold, ascending, in pages of the address space; exact after a barrier. */
   *mappings(): Iterable<Mapping> {
-    for (const mapper of this.#ascending()) yield* mapper.mappings();
+    for (const mapper of this.#sections.ascending()) yield* mapper.mappings();
   }
 
   /**
@@ -154,16 +151,12 @@ export class VfioContainer implements MemoryListener {
   }
 
   sectionAdded(section: MemorySection): void {
-    const mapper = this.#mapperOf(section);
-    if (mapper === undefined) return;
-    this.#sections.set(section.start, mapper);
-    this.#activate(mapper);
+    const mapper = this.#sections.add(section);
+    if (mapper !== undefined) this.#activate(mapper);
   }
 
   sectionRemoved(section: MemorySection): void {
-    const mapper = this.#sections.get(section.start);
-    this.#sections.delete(section.start);
-    mapper?.deactivate();
+    this.#sections.remove(section)?.deactivate();
   }
 
   async #attach(): Promise<AttachReport> {
@@ -176,7 +169,7 @@ export class VfioContainer implements MemoryListener {
     const notRamBefore = this.#reporter.notRamCount;
     this.#space.addListener(this);
     const notRam = this.#reporter.notRamCount - notRamBefore;
-    const report = attachReport(this.#ascending(), this.#queue.held, notRam);
+    const report = attachReport(this.#sections.ascending(), this.#queue.held, notRam);
     const refusal = await this.#conclude();
     if (refusal === undefined) return report;
     this.#leave();
@@ -197,7 +190,7 @@ export class VfioContainer implements MemoryListener {
     if (this.#queue.lost) await this.#reopenHost();
     this.#phase = 'releasing';
     this.#failure = undefined;
-    for (const mapper of this.#ascending()) this.#activate(mapper);
+    for (const mapper of this.#sections.ascending()) this.#activate(mapper);
     const refusal = await this.#conclude();
     if (refusal === undefined) {
       this.#reporter.observe({ kind: 'released', message: `${this.name} has its mappings again` });
@@ -263,7 +256,7 @@ export class VfioContainer implements MemoryListener {
 
   /** Looks again at what was refused during an attempt, if that is still shown. */
   #renew(mapper: SectionMapper, range: PageRange | undefined): void {
-    if (this.#phase !== 'attached' || ![...this.#sections.values()].includes(mapper)) return;
+    if (this.#phase !== 'attached' || !this.#sections.has(mapper)) return;
     const refusal = mapper.renew(range);
     if (refusal !== undefined) this.#sectionFailed(refusal, mapper);
   }
@@ -287,7 +280,7 @@ export class VfioContainer implements MemoryListener {
     const trial = this.#trial;
     for (const refusal of refusals) {
       const { iova, pages } = refusal;
-      const mapper = this.#mapperAt(iova);
+      const mapper = this.#sections.holding(iova);
       const standing = mapper?.find(iova);
       const described = describeRefused(this.#host.name, refusal, standing);
       const stands = standing?.iova === iova && standing.pages === pages ? mapper : undefined;
@@ -308,7 +301,7 @@ export class VfioContainer implements MemoryListener {
 
   /** Takes everything back, and ends all following. */
   #withdraw(): void {
-    for (const mapper of this.#sections.values()) mapper.deactivate();
+    for (const mapper of this.#sections.ascending()) mapper.deactivate();
   }
 
   #fail(refusal: Refusal): void {
@@ -337,31 +330,6 @@ export class VfioContainer implements MemoryListener {
         message: `onQuarantine of ${this.name} threw: ${String(error)}`,
       });
     }
-  }
-
-  #mapperOf(section: MemorySection): SectionMapper | undefined {
-    const { region } = section;
-    if (region instanceof RamRegion) return new RamSection(this.#context, section, region);
-    if (region instanceof IommuRegion) return new IommuSection(this.#context, section, region);
-    if (region instanceof TranslatingRegion) {
-      this.#reporter.notMapped(
-        section,
-        region.name,
-        'for it tells nobody of its mappings: use an IommuRegion',
-      );
-    }
-    return undefined;
-  }
-
-  #ascending(): SectionMapper[] {
-    return [...this.#sections].sort(([a], [b]) => a - b).map(([, mapper]) => mapper);
-  }
-
-  #mapperAt(page: number): SectionMapper | undefined {
-    for (const mapper of this.#sections.values()) {
-      if (mapper.find(page) !== undefined) return mapper;
-    }
-    return undefined;
   }
 
   /** A step that begins when the one before is over; at once when there is none. */
