@@ -1,5 +1,6 @@
 /** What a guest IOMMU is, whatever its kind: mappings, walks, notifiers, replay, the ledger and reconcile. @module */
 export * from './default-walk.ts';
+export * from './followers.ts';
 export * from './granule-runs.ts';
 export * from './guest-iommu.ts';
 export * from './iommu-region.ts';

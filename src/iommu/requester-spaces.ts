@@ -1,6 +1,7 @@
 import { ALL_PAGES, type Observer, type PageRange } from '../memory/index.ts';
+import { Followers } from './followers.ts';
 import type { InvalidationBatch } from './invalidation-batch.ts';
-import { formatRequesterId, type RequesterId } from './requester-id.ts';
+import type { RequesterId } from './requester-id.ts';
 import type { RequesterView, RequesterViews } from './requester-view.ts';
 
 /** A requester's view and what is remembered of it. */
@@ -22,13 +23,13 @@ const NO_INDEX = -1;
  */
 export class RequesterSpaces<V extends RequesterView> {
   readonly #views: RequesterViews<V>;
-  readonly #observer: Observer | undefined;
+  readonly #followers: Followers;
   readonly #entries: Map<RequesterId, Entry<V>> = new Map();
 
   /** `observer` hears `sink-failed`. */
   constructor(views: RequesterViews<V>, observer: Observer | undefined) {
     this.#views = views;
-    this.#observer = observer;
+    this.#followers = new Followers(views.name, observer);
   }
 
   /** The view of `requester`, made when first asked for. RangeError for what is no requester ID. */
@@ -79,7 +80,8 @@ export class RequesterSpaces<V extends RequesterView> {
       touched.add(entry);
       const { view } = entry;
       const indexes = index === undefined ? this.#indexes(view) : [index];
-      for (const one of indexes) this.#guard(view, () => view.region.invalidateDeviceIotlb(range, one));
+      for (const one of indexes)
+        this.#followers.tell(view, () => view.region.invalidateDeviceIotlb(range, one));
     }
     return this.#confirmed(touched);
   }
@@ -92,7 +94,7 @@ export class RequesterSpaces<V extends RequesterView> {
       for (const { view } of touched) view.refresh();
     });
     for (const entry of touched) {
-      this.#guard(entry.view, () => entry.view.region.invalidate(ALL_PAGES));
+      this.#followers.tell(entry.view, () => entry.view.region.invalidate(ALL_PAGES));
       this.#learn(entry);
     }
   }
@@ -120,10 +122,10 @@ export class RequesterSpaces<V extends RequesterView> {
     const { view } = entry;
     if (this.#views.hasPasids) {
       // Translations of a PASID without notifiers may be cached under a domain that nobody remembers.
-      this.#guard(view, () => view.region.invalidate(ALL_PAGES, NO_INDEX));
+      this.#followers.tell(view, () => view.region.invalidate(ALL_PAGES, NO_INDEX));
     }
     if (batch.everything) {
-      this.#guard(view, () => view.region.invalidate(ALL_PAGES));
+      this.#followers.tell(view, () => view.region.invalidate(ALL_PAGES));
       this.#learn(entry);
       return true;
     }
@@ -132,7 +134,7 @@ export class RequesterSpaces<V extends RequesterView> {
       const ranges = this.#rangesToFollow(entry, index, batch);
       if (ranges.length === 0) continue;
       followed = true;
-      for (const range of ranges) this.#guard(view, () => view.region.invalidate(range, index));
+      for (const range of ranges) this.#followers.tell(view, () => view.region.invalidate(range, index));
     }
     return followed;
   }
@@ -165,41 +167,11 @@ export class RequesterSpaces<V extends RequesterView> {
   }
 
   #confirmed(entries: Iterable<Entry<V>>): void | Promise<void> {
-    const pending: Promise<void>[] = [];
-    const ask = (view: V, barrier: () => void | Promise<void>): void => {
-      const answer = this.#guard(view, barrier);
-      if (answer !== undefined) pending.push(answer.catch((error: unknown) => this.#failed(view, error)));
-    };
-    for (const { view } of entries) {
-      ask(view, () => view.space.barrier());
-      ask(view, () => view.region.barrier());
-    }
-    if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+    return this.#followers.confirmed([...entries].map(({ view }) => view));
   }
 
   #together(change: () => void): void {
-    this.#guard(undefined, () => this.#views.memory.topology.transaction(change));
-  }
-
-  /** Whoever listens may fail; the guest and its other devices go on. */
-  #guard<T>(view: V | undefined, call: () => T): T | undefined {
-    try {
-      return call();
-    } catch (error) {
-      this.#failed(view, error);
-      return undefined;
-    }
-  }
-
-  #failed(view: V | undefined, error: unknown): void {
-    const who = view === undefined ? 'a requester' : formatRequesterId(view.requester);
-    const why = error instanceof Error ? error.message : String(error);
-    this.#observer?.observe({
-      kind: 'sink-failed',
-      source: this.#views.name,
-      message: `what follows the mappings of ${who} failed and may still hold some that the guest has withdrawn: ${why}`,
-      details: view === undefined ? {} : { requester: who },
-    });
+    this.#followers.tell(undefined, () => this.#views.memory.topology.transaction(change));
   }
 }
 

@@ -1,14 +1,9 @@
 import type { AddressSpace } from '../memory/index.ts';
-import type { IommuRegion } from './iommu-region.ts';
+import type { Followed } from './followers.ts';
 import type { RequesterId } from './requester-id.ts';
 
 /** What one requester sees through an IOMMU whose structures lie in memory and say, for each requester, how it is translated. */
-export interface RequesterView {
-  readonly requester: RequesterId;
-  /** What the requester's DMA meets. */
-  readonly space: AddressSpace;
-  /** Its translated requests. */
-  readonly region: IommuRegion;
+export interface RequesterView extends Followed {
   /** Looks the requester's structures up anew and shows memory or the region accordingly. Notifiers are not told. */
   refresh(): void;
   /** Domain of the structures that translate requests of `index` now; undefined when nothing does. */

@@ -1,4 +1,4 @@
-import { formatRequesterId, type RequesterId, type WalkBudget } from '../../iommu/index.ts';
+import { type Followed, formatRequesterId, type RequesterId, type WalkBudget } from '../../iommu/index.ts';
 import { type AddressSpace, ALL_PAGES, DeviceRegion, type PageRange } from '../../memory/index.ts';
 import { isMessage, RequesterBus } from '../requester-bus.ts';
 import { readLittleEndian, type SendInterrupt } from '../send-interrupt.ts';
@@ -16,8 +16,9 @@ export interface EndpointSpaceOptions {
  * What one endpoint sees: memory while it is in bypass mode, else its region; and in both cases the MSI doorbell on top,
  * which no request maps.
  */
-export class EndpointSpace {
-  readonly endpoint: RequesterId;
+export class EndpointSpace implements Followed {
+  /** The endpoint. */
+  readonly requester: RequesterId;
   readonly region: VirtioRegion;
   readonly #state: TranslationState;
   readonly #bus: RequesterBus;
@@ -26,7 +27,7 @@ export class EndpointSpace {
     const name = formatRequesterId(endpoint);
     const { memory } = state;
     this.#state = state;
-    this.endpoint = endpoint;
+    this.requester = endpoint;
     this.region = new VirtioRegion(`virtio-iommu ${name}`, state, endpoint, options);
     this.#bus = new RequesterBus(name, this.region, memory);
     const { doorbell, sendInterrupt } = options;
@@ -53,7 +54,7 @@ export class EndpointSpace {
   }
 
   #show(): void {
-    this.#bus.show(!this.#state.isBypassing(this.endpoint));
+    this.#bus.show(!this.#state.isBypassing(this.requester));
   }
 }
 

@@ -1,4 +1,4 @@
-import { formatRequesterId, type RequesterId } from '../../iommu/index.ts';
+import { Followers, type RequesterId } from '../../iommu/index.ts';
 import type { Observer, PageRange } from '../../memory/index.ts';
 import type { Domain } from './domain-table.ts';
 import { EndpointSpace, type EndpointSpaceOptions } from './endpoint-space.ts';
@@ -8,14 +8,14 @@ import type { TranslationState } from './virtio-region.ts';
 export class EndpointSpaces {
   readonly #state: TranslationState;
   readonly #options: EndpointSpaceOptions;
-  readonly #observer: Observer | undefined;
+  readonly #followers: Followers;
   readonly #spaces: Map<RequesterId, EndpointSpace> = new Map();
 
   /** `observer` hears `sink-failed`. */
   constructor(state: TranslationState, options: EndpointSpaceOptions, observer: Observer | undefined) {
     this.#state = state;
     this.#options = options;
-    this.#observer = observer;
+    this.#followers = new Followers('virtio-iommu', observer);
   }
 
   /** The space of `requester`, made when first asked for. RangeError for what is no requester ID. */
@@ -47,7 +47,7 @@ export class EndpointSpaces {
 
   /** The spaces of the endpoints that are attached to `domain`. */
   ofDomain(domain: Domain): readonly EndpointSpace[] {
-    return this.all().filter(({ endpoint }) => this.#state.domainOf(endpoint) === domain);
+    return this.all().filter(({ requester }) => this.#state.domainOf(requester) === domain);
   }
 
   /** All spaces. */
@@ -57,51 +57,22 @@ export class EndpointSpaces {
 
   /** Mappings in `range` came or went. */
   changed(spaces: readonly EndpointSpace[], range: PageRange): void {
-    for (const space of spaces) this.#guard(space, () => space.region.invalidate(range));
+    for (const space of spaces) this.#followers.tell(space, () => space.region.invalidate(range));
   }
 
   /** Mappings in `range` went: an endpoint's own translation cache must not hold them any more. */
   dropped(spaces: readonly EndpointSpace[], range: PageRange): void {
-    for (const space of spaces) this.#guard(space, () => space.region.invalidateDeviceIotlb(range, 0));
+    for (const space of spaces)
+      this.#followers.tell(space, () => space.region.invalidateDeviceIotlb(range, 0));
   }
 
   /** Attachments, or what they mean, changed. */
   refresh(spaces: readonly EndpointSpace[]): void {
-    for (const space of spaces) this.#guard(space, () => space.refresh());
+    for (const space of spaces) this.#followers.tell(space, () => space.refresh());
   }
 
   /** Returns, or resolves, when all that follow these spaces have confirmed. Never rejects. */
   confirmed(spaces: Iterable<EndpointSpace>): void | Promise<void> {
-    const pending: Promise<void>[] = [];
-    const ask = (space: EndpointSpace, barrier: () => void | Promise<void>): void => {
-      const answer = this.#guard(space, barrier);
-      if (answer !== undefined) pending.push(answer.catch((error: unknown) => this.#failed(space, error)));
-    };
-    for (const space of spaces) {
-      ask(space, () => space.space.barrier());
-      ask(space, () => space.region.barrier());
-    }
-    if (pending.length > 0) return Promise.all(pending).then(() => undefined);
-  }
-
-  /** Whoever listens may fail; the guest and its other devices go on. */
-  #guard<T>(space: EndpointSpace, call: () => T): T | undefined {
-    try {
-      return call();
-    } catch (error) {
-      this.#failed(space, error);
-      return undefined;
-    }
-  }
-
-  #failed({ endpoint }: EndpointSpace, error: unknown): void {
-    const requester = formatRequesterId(endpoint);
-    const why = error instanceof Error ? error.message : String(error);
-    this.#observer?.observe({
-      kind: 'sink-failed',
-      source: 'virtio-iommu',
-      message: `what follows the mappings of ${requester} failed and may still hold some that the guest has withdrawn: ${why}`,
-      details: { requester },
-    });
+    return this.#followers.confirmed(spaces);
   }
 }
