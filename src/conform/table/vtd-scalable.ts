@@ -2,10 +2,11 @@ import type { Finding, Scenario, Step } from '../scenario.ts';
 import { VTD_CHANGES } from './vtd-changes.ts';
 import { VTD_DOMAINS } from './vtd-domains.ts';
 import { VTD_SIZES } from './vtd-sizes.ts';
+import { VTD_SPLITS } from './vtd-splits.ts';
 import { VTD_STAGES } from './vtd-stages.ts';
 
 /** Scenarios of legacy mode that run in scalable mode, too, where QEMU departs in the same way. */
-const ALIKE: ReadonlySet<string> = new Set([
+const ALIKE: readonly string[] = [
   'vtd-leaf-2m',
   'vtd-leaf-1g',
   'vtd-leaf-1g-interrupts',
@@ -23,16 +24,27 @@ const ALIKE: ReadonlySet<string> = new Set([
   'vtd-translation-off-exact',
   'vtd-plug-before-boot',
   'vtd-full-at-plug',
-]);
+];
 
-const TWICE: readonly Scenario[] = [...VTD_SIZES, ...VTD_CHANGES, ...VTD_DOMAINS, ...VTD_STAGES]
-  .filter(({ id }) => ALIKE.has(id))
-  .map((scenario) => ({
+const LEGACY: readonly Scenario[] = [
+  ...VTD_SIZES,
+  ...VTD_SPLITS,
+  ...VTD_CHANGES,
+  ...VTD_DOMAINS,
+  ...VTD_STAGES,
+];
+
+const TWICE: readonly Scenario[] = ALIKE.map((id) => {
+  const scenario = LEGACY.find((one) => one.id === id);
+  if (scenario === undefined)
+    throw new Error(`${id} is to run in scalable mode, and there is no such scenario`);
+  return {
     ...scenario,
-    id: scenario.id.replace('vtd-', 'vtd-scalable-'),
+    id: id.replace('vtd-', 'vtd-scalable-'),
     title: `scalable mode: ${scenario.title}`,
     machine: { mode: 'scalable' },
-  }));
+  };
+});
 
 /** Two domains with a page each, the device in the first. */
 const TWO_DOMAINS: readonly Step[] = [
