@@ -43,6 +43,11 @@ export class GuestState {
     return this.#domains.has(domain);
   }
 
+  /** Whether there is a domain that passes through. */
+  get passesThrough(): boolean {
+    return [...this.#domains.values()].includes(undefined);
+  }
+
   /** undefined for a domain that passes through, or that there is not. */
   tablesOf(domain: string | undefined): KnownTables | undefined {
     return domain === undefined ? undefined : this.#domains.get(domain);

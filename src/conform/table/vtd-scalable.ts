@@ -112,6 +112,28 @@ export const VTD_SCALABLE: readonly Scenario[] = [
     finding: { id: 'R19', qemu: 'follows the first change and not the second.', ...PASID_CACHE_RULE },
   },
   {
+    id: 'vtd-scalable-pass-through-left',
+    model: 'vtd',
+    title: 'scalable mode: a device that was there all the time is passed through and then is not',
+    machine: { mode: 'scalable' },
+    steps: [
+      { do: 'domain', name: 'a' },
+      { do: 'domain', name: 'through', kind: 'pass-through' },
+      { do: 'attach', who: 'edu', domain: 'a' },
+      { do: 'switch', who: 'edu', domain: 'through' },
+      { do: 'dma', access: 'r', iova: '0x9000' },
+      { do: 'expect', faults: [] },
+      { do: 'switch', who: 'edu', domain: 'a' },
+      { do: 'dma', access: 'r', iova: '0x9000' },
+      { do: 'expect', faults: ['00:05.0 r 0x9000 SSS.2'], qemu: { faults: [] } },
+    ],
+    finding: {
+      id: 'R19',
+      qemu: 'follows the first change and not the second: the device goes on reading all of memory.',
+      ...PASID_CACHE_RULE,
+    },
+  },
+  {
     id: 'vtd-scalable-detach',
     model: 'vtd',
     title: 'scalable mode: a PASID-table entry is cleared, and later written for another domain',

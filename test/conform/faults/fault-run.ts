@@ -148,8 +148,8 @@ class FaultRun {
       this.#reference.host(slot).cutOff();
     }
     if (fresh.length > 0 && this.#listens(step)) this.#judge.told(fresh, await this.#machine.driver.faults());
-    // A guest that boots finds records from before it.
-    if (step?.do === 'boot') await this.#machine.driver.faults();
+    // A guest that boots finds records from before it, and those of accesses would fill the queue.
+    if (step?.do === 'boot' || step?.do === 'dma') await this.#machine.driver.faults();
     this.#judge.settled(this.#plugged, this.#comparable);
   }
 

@@ -30,8 +30,10 @@ export const VTD_DEPARTURES: readonly KnownDeparture[] = [
     finding: 'R19',
     model: 'vtd',
     mode: 'scalable',
-    why: 'a switch or detach is followed by an invalidation of all structures, until which a plugged device stays where it was',
-    disturbs: (step, who) => leaves(step) && requesterOf(step.who) === requesterOf(who) && who !== 'edu',
+    why: 'a switch or detach is followed by an invalidation of all structures, until which a device may stay where it was',
+    // Accesses of the edu device look at the entry themselves, unless it was passed through.
+    disturbs: (step, who, state) =>
+      leaves(step) && requesterOf(step.who) === requesterOf(who) && (who !== 'edu' || state.passesThrough),
     settles: (step) => step.do === 'invalidate' && step.what === 'structures',
     remedy: (step, state) =>
       leaves(step) && state.isPlugged(step.who) ? [{ do: 'invalidate', what: 'structures' }] : [],
