@@ -1,9 +1,9 @@
-import { GuestFileError } from '../../../guests/index.ts';
 import type { AddressSpace } from '../../../memory/index.ts';
-import { AmdviIommu, RegisterDumpError } from '../../../models/amdvi/index.ts';
+import { AmdviIommu } from '../../../models/amdvi/index.ts';
 import type { RegisterValue } from '../core-model.ts';
 import type { CaptureOpening, GuestModel } from '../guest-model.ts';
 import type { OpenIommu } from '../open-iommu.ts';
+import { fromRecordedRegisters } from '../recorded-registers.ts';
 import { OpenAmdvi } from './amdvi-unit.ts';
 import { coreRegisters } from './core-registers.ts';
 
@@ -37,21 +37,11 @@ export const amdviModel: GuestModel = {
 };
 
 function openCapture({ capture, file, memory, final, ...options }: CaptureOpening): OpenIommu {
-  const registers = capture.requireRegisters(LEAST_REGISTER_BYTES);
-  const { bytes } = final ? registers.final : registers.start;
-  try {
-    return new OpenAmdvi(AmdviIommu.fromRegisters({ ...options, memory, bytes }));
-  } catch (error) {
-    if (!(error instanceof RegisterDumpError)) throw error;
-    throw new GuestFileError({
-      code: 'capture',
-      file,
-      place: `$.iommu.${final ? 'finalRegisters' : 'registers'}.hex`,
-      problem: error.message,
-      remedy: 'record the capture again with the whole register file',
-      cause: error,
-    });
-  }
+  return fromRecordedRegisters(
+    { capture, file, final },
+    LEAST_REGISTER_BYTES,
+    (bytes) => new OpenAmdvi(AmdviIommu.fromRegisters({ ...options, memory, bytes })),
+  );
 }
 
 function openCore(memory: AddressSpace, values: ReadonlyMap<string, RegisterValue>): OpenIommu {

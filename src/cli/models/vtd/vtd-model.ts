@@ -1,10 +1,10 @@
-import { GuestFileError } from '../../../guests/index.ts';
 import type { AddressSpace } from '../../../memory/index.ts';
 import { capabilityOfDump, RegisterDumpError, VtdIommu } from '../../../models/vtd/index.ts';
 import { UsageError } from '../../terminal/exit-codes.ts';
 import type { RegisterValue } from '../core-model.ts';
 import type { CaptureOpening, GuestModel } from '../guest-model.ts';
 import type { OpenIommu } from '../open-iommu.ts';
+import { fromRecordedRegisters } from '../recorded-registers.ts';
 import { coreRegisters } from './core-registers.ts';
 import { OpenVtd } from './vtd-unit.ts';
 
@@ -40,23 +40,11 @@ export const vtdModel: GuestModel = {
 };
 
 function openCapture({ capture, file, memory, final, ...options }: CaptureOpening): OpenIommu {
-  const registers = capture.requireRegisters(LEAST_REGISTER_BYTES);
-  const { bytes } = final ? registers.final : registers.start;
-  try {
+  return fromRecordedRegisters({ capture, file, final }, LEAST_REGISTER_BYTES, (bytes) => {
     // No register says how wide the platform's addresses are; what the unit gives its devices is at most that.
     const haw = Math.min(WIDEST_ADDRESSES, Math.max(USUAL_ADDRESSES, capabilityOfDump(bytes).MGAW));
     return new OpenVtd(VtdIommu.fromRegisters({ ...options, memory, bytes, haw }));
-  } catch (error) {
-    if (!(error instanceof RegisterDumpError)) throw error;
-    throw new GuestFileError({
-      code: 'capture',
-      file,
-      place: `$.iommu.${final ? 'finalRegisters' : 'registers'}.hex`,
-      problem: error.message,
-      remedy: 'record the capture again with the whole register file',
-      cause: error,
-    });
-  }
+  });
 }
 
 function openCore(memory: AddressSpace, values: ReadonlyMap<string, RegisterValue>): OpenIommu {
